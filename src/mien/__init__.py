@@ -1,0 +1,68 @@
+"""mien finds faces and reads the expression they show.
+
+Names are imported when first used (PEP 562), so that `import mien` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from mien._version import __version__
+
+if TYPE_CHECKING:
+    from mien.bundle import Bundle, load_bundle
+    from mien.detect import Detector, make_detector
+    from mien.draw import annotate
+    from mien.errors import MienError
+    from mien.manifest import Manifest
+    from mien.pipeline import Recognizer
+    from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading
+    from mien.verify import verify_bundle
+
+_HOME = {
+    "Bundle": "bundle",
+    "Detector": "detect",
+    "Expression": "records",
+    "Face": "records",
+    "Failure": "records",
+    "Frame": "records",
+    "FrameReadings": "records",
+    "Manifest": "manifest",
+    "MienError": "errors",
+    "Reading": "records",
+    "Recognizer": "pipeline",
+    "annotate": "draw",
+    "load_bundle": "bundle",
+    "make_detector": "detect",
+    "verify_bundle": "verify",
+}
+
+__all__ = [
+    "Bundle",
+    "Detector",
+    "Expression",
+    "Face",
+    "Failure",
+    "Frame",
+    "FrameReadings",
+    "Manifest",
+    "MienError",
+    "Reading",
+    "Recognizer",
+    "__version__",
+    "annotate",
+    "load_bundle",
+    "make_detector",
+    "verify_bundle",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    return getattr(import_module(f"mien.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

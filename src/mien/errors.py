@@ -1,0 +1,70 @@
+"""Every error mien raises on purpose.
+
+    MienError
+    ├── MediaError          a picture, folder or stream that cannot be read
+    ├── DetectorError       a detector that cannot be made or run here
+    ├── BundleError         a model file that cannot be used
+    │   ├── ManifestError   its manifest is missing or breaks the schema
+    │   └── BundleMismatch  its manifest and its graph contradict each other
+    ├── DatasetError        labelled data that cannot be used as asked
+    ├── TrainingError       a recipe or run that cannot go on
+    ├── RegistryError       a model name or version that is not there
+    └── OutputError         a result that cannot be written
+
+A message says what was expected, what was found, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "BundleMismatch",
+    "DatasetError",
+    "DetectorError",
+    "ManifestError",
+    "MediaError",
+    "MienError",
+    "OutputError",
+    "RegistryError",
+    "TrainingError",
+]
+
+
+class MienError(Exception):
+    """Base of every error below; catch it to catch them all."""
+
+
+class MediaError(MienError):
+    """A picture, folder or stream cannot be read."""
+
+
+class DetectorError(MienError):
+    """A face detector cannot be made or run."""
+
+
+class BundleError(MienError):
+    """A model file cannot be used."""
+
+
+class ManifestError(BundleError):
+    """A manifest is missing or breaks the schema."""
+
+
+class BundleMismatch(BundleError):
+    """A manifest and the graph it describes contradict each other."""
+
+
+class DatasetError(MienError):
+    """Labelled data cannot be used as asked."""
+
+
+class TrainingError(MienError):
+    """A recipe or a training run cannot go on."""
+
+
+class RegistryError(MienError):
+    """A model name or version is unknown."""
+
+
+class OutputError(MienError):
+    """A result cannot be written."""

@@ -1,0 +1,51 @@
+"""Pure arithmetic on boxes and landmarks. Boxes are `xyxy`, float, far edge exclusive; `N` may be 0 everywhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.records import Box, Landmarks
+
+Boxes = NDArray[np.float64]
+"""`[N, 4]`, xyxy."""
+
+
+def xywh_to_xyxy(x: float, y: float, width: float, height: float) -> Box:
+    """Corner and size -> two corners."""
+    return (x, y, x + width, y + height)
+
+
+def clip_box(box: Box, width: int, height: int) -> Box:
+    """Cut a box to the frame `[0, width] x [0, height]`; a box outside comes back with zero area."""
+    x1, y1, x2, y2 = box
+    return (
+        min(max(x1, 0.0), float(width)),
+        min(max(y1, 0.0), float(height)),
+        min(max(x2, 0.0), float(width)),
+        min(max(y2, 0.0), float(height)),
+    )
+
+
+def area(boxes: Boxes) -> NDArray[np.float64]:
+    """Areas `[N]` of boxes `[N, 4]`; an inverted box has area 0."""
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return size[:, 0] * size[:, 1]
+
+
+def iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
+    """Intersection over union `[N, M]` of boxes `[N, 4]` and `[M, 4]`, 0..1 (0 where both are empty)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    size = np.maximum(high - low, 0)
+    shared = size[..., 0] * size[..., 1]
+    union = area(a)[:, None] + area(b)[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def eye_angle(landmarks: Landmarks) -> float:
+    """Angle in radians of the line between the eyes, 0 when level, positive when the right-hand eye is lower."""
+    (left_x, left_y), (right_x, right_y) = landmarks[0], landmarks[1]
+    return math.atan2(right_y - left_y, right_x - left_x)

@@ -1,0 +1,102 @@
+"""What flows through the pipeline: frames, faces, expressions, readings. All immutable.
+
+Boxes are `xyxy` in pixels of the original frame (x to the right, y down, the far edge exclusive), time is in seconds,
+probabilities are 0..1, images are BGR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""uint8 `[H, W, 3]`, BGR."""
+
+Box = tuple[float, float, float, float]
+"""`(x1, y1, x2, y2)` in pixels of the original frame."""
+
+Point = tuple[float, float]
+"""`(x, y)` in pixels of the original frame."""
+
+Landmarks = tuple[Point, Point, Point, Point, Point]
+"""Eye on the picture's left, eye on its right, nose tip, mouth corner on its left, mouth corner on its right."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture: a photo, or one frame of an animation or video.
+
+    `image` is uint8 `[H, W, 3]` BGR with EXIF orientation applied; `index` counts from 0 within `source`; `time_s` is
+    None for a still.
+    """
+
+    image: Image
+    source: str
+    index: int = 0
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face.
+
+    `score` is the detector's own confidence, 0..1. `detector` says whose box this is: detectors draw different
+    rectangles around the same face, and the crop takes that into account.
+    """
+
+    box_xyxy: Box
+    score: float
+    landmarks_xy: Landmarks | None = None
+    detector: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Probabilities over the classes of one model, in the model's order; they sum to 1."""
+
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The class with the highest probability (the first of equals)."""
+        return self.classes[self.probabilities.index(max(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of `label`, 0..1."""
+        return max(self.probabilities)
+
+    def as_dict(self) -> dict[str, float]:
+        """Class name -> probability."""
+        return dict(zip(self.classes, self.probabilities, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The expression that one face shows in one frame."""
+
+    source: str
+    frame: int
+    time_s: float | None
+    face: Face
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A picture that could not be read: which, and why."""
+
+    source: str
+    frame: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReadings:
+    """Everything read in one frame; `readings` is empty when no face was found."""
+
+    frame: Frame
+    readings: tuple[Reading, ...] = field(default=())

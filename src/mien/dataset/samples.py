@@ -1,0 +1,36 @@
+"""What a labelled data set is, whatever layout it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPLITS = ("train", "validation", "test")
+"""Names of the splits, used the same everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled picture.
+
+    `label` is a canonical class name. `votes` counts how many annotators chose each class (canonical names; empty
+    when the data set has no votes).
+    """
+
+    path: Path
+    label: str
+    votes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split of a data set: its samples in a stable order and its classes sorted by name."""
+
+    root: Path
+    name: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)

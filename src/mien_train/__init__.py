@@ -1,0 +1,1 @@
+"""Training: makes the bundles that `mien` runs. Needs torch (`pip install 'mien[train]'`); `mien` never imports it."""

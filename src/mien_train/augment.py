@@ -1,0 +1,107 @@
+"""Augmentation of whole batches as tensor operations, so that it keeps up with training.
+
+Every random number comes from the generator that is passed in: the same seed gives the same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from mien_train.recipe import AugmentRecipe
+
+
+def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    """Randomly change every picture of a batch.
+
+    Args:
+        x: float `[N, C, H, W]`, 0..1.
+        recipe: what to do and how strongly.
+        generator: source of all randomness.
+
+    Returns:
+        float `[N, C, H, W]`, 0..1.
+    """
+    x = _move(x, recipe, generator)
+    x = _on_share(x, recipe.low_res_share, generator, _low_resolution)
+    x = _on_share(x, recipe.blur_share, generator, _blur)
+    x = _light(x, recipe, generator)
+    return _erase(x, recipe.erase_share, generator).clamp_(0, 1)
+
+
+def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:
+    """One number in -limit..limit for each picture, `[N]`."""
+    return (torch.rand(len(x), generator=generator) * 2 - 1) * limit
+
+
+def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    """Rotation, scale, shift and mirroring in one resampling; the border pixel is repeated outside."""
+    angle = _spread(x, math.radians(recipe.rotate_deg), generator)
+    scale = torch.exp(_spread(x, math.log1p(recipe.scale), generator))
+    mirror = torch.where(torch.rand(len(x), generator=generator) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
+    matrix = torch.zeros(len(x), 2, 3)
+    matrix[:, 0, 0] = mirror * scale * angle.cos()
+    matrix[:, 0, 1] = -scale * angle.sin()
+    matrix[:, 1, 0] = mirror * scale * angle.sin()
+    matrix[:, 1, 1] = scale * angle.cos()
+    matrix[:, 0, 2] = _spread(x, 2 * recipe.shift, generator)  # affine_grid spans -1..1
+    matrix[:, 1, 2] = _spread(x, 2 * recipe.shift, generator)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _on_share(x: Tensor, share: float, generator: Generator, change) -> Tensor:  # noqa: ANN001
+    """Apply `change(pictures, generator)` to a random share of the batch."""
+    chosen = torch.nonzero(torch.rand(len(x), generator=generator) < share).flatten()
+    if len(chosen):
+        x = x.clone()
+        x[chosen] = change(x[chosen], generator)
+    return x
+
+
+def _low_resolution(x: Tensor, generator: Generator) -> Tensor:
+    size = x.shape[-1]
+    small = int(torch.randint(size // 3, max(size * 3 // 4, size // 3 + 1), (), generator=generator))
+    return F.interpolate(
+        F.interpolate(x, (small, small), mode="area"), x.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
+def _blur(x: Tensor, generator: Generator) -> Tensor:
+    sigma = 0.5 + float(torch.rand((), generator=generator))
+    offsets = torch.arange(-3.0, 4.0)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
+    padded = F.pad(x, (3, 3, 3, 3), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel, groups=x.shape[1]), kernel.transpose(2, 3), groups=x.shape[1])
+
+
+def _light(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+    """Contrast about the picture's mean, brightness, then sensor noise."""
+    each = (-1, 1, 1, 1)
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    contrast = 1 + _spread(x, recipe.contrast, generator).view(each)
+    x = (x - mean) * contrast + mean + _spread(x, recipe.brightness, generator).view(each)
+    if recipe.noise:
+        x = x + torch.randn(x.shape, generator=generator) * _spread(x, recipe.noise, generator).view(each)
+    return x
+
+
+def _erase(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blank one rectangle of 2-25 % of the area with a flat grey (random erasing, arXiv 1708.04896)."""
+    count, _, height, width = x.shape
+    area = torch.empty(count).uniform_(0.02, 0.25, generator=generator)
+    aspect = torch.exp(_spread(x, math.log(2.5), generator))
+    chosen = torch.rand(count, generator=generator) < share
+    half_h = (area * aspect).sqrt() * height / 2
+    half_w = (area / aspect).sqrt() * width / 2
+    centre_y = torch.rand(count, generator=generator) * height
+    centre_x = torch.rand(count, generator=generator) * width
+    rows = (torch.arange(height)[None] + 0.5 - centre_y[:, None]).abs() < half_h[:, None]
+    columns = (torch.arange(width)[None] + 0.5 - centre_x[:, None]).abs() < half_w[:, None]
+    mask = (rows[:, None, :, None] & columns[:, None, None, :]) & chosen.view(-1, 1, 1, 1)
+    grey = torch.rand(count, 1, 1, 1, generator=generator)
+    return torch.where(mask, grey, x)

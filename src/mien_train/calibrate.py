@@ -1,0 +1,119 @@
+"""Two things are fitted after training: where a detector's box puts the face, and the temperature.
+
+Training crops show a face from brow to chin; a detector's box is another rectangle. `measure_framing` runs a detector
+over enlarged, padded training crops and finds the margin and shift that give the crop back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from mien.crop import Crops
+from mien.detect import Detector
+from mien.errors import TrainingError
+from mien.geometry import eye_angle
+from mien.manifest import Framing
+from mien.records import Face, Image
+
+ENLARGE = 4
+"""48-pixel crops become 192 pixels wide: a size that every detector finds."""
+
+CANVAS = 2.0
+"""Side of the canvas, in crops."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramingReport:
+    """A framing and how it was found: of `tried` crops `found` were detected; spreads are interquartile ranges."""
+
+    framing: Framing
+    tried: int
+    found: int
+    margin_spread: float
+    shift_spread_xy: tuple[float, float]
+
+
+def on_canvas(crop: Crops) -> Image:
+    """One crop uint8 `[H, W, C]`, enlarged, in the middle of a canvas of its own mean grey: uint8 BGR."""
+    height, width = crop.shape[0] * ENLARGE, crop.shape[1] * ENLARGE
+    large = cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC)
+    bgr = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large
+    pad_y, pad_x = round(height * (CANVAS - 1) / 2), round(width * (CANVAS - 1) / 2)
+    grey = [int(bgr.mean())] * 3
+    return cv2.copyMakeBorder(bgr, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT, value=grey)
+
+
+def central_face(faces: list[Face], canvas: Image) -> Face | None:
+    """The face with the highest score among those whose box holds the canvas's centre."""
+    y, x = canvas.shape[0] / 2, canvas.shape[1] / 2
+    around = [f for f in faces if f.box_xyxy[0] < x < f.box_xyxy[2] and f.box_xyxy[1] < y < f.box_xyxy[3]]
+    return max(around, key=lambda f: f.score, default=None)
+
+
+def measure_framing(
+    crops: Crops, detector: Detector, align: str, on_crop: Callable[[int], None] = lambda done: None
+) -> FramingReport:
+    """Find the framing that turns `detector`'s boxes into these crops (medians over the crops).
+
+    Args:
+        crops: uint8 `[N, S, S, C]`, training faces.
+        detector: whose boxes to calibrate.
+        align: "eyes" or "none", as in `CropSpec`: the axes along which the shift is measured.
+
+    Raises:
+        TrainingError: the detector finds a face in fewer than 20 crops.
+    """
+    measured: list[tuple[float, float, float]] = []
+    for done, crop in enumerate(crops):
+        canvas = on_canvas(crop)
+        face = central_face(detector.detect(canvas), canvas)
+        if face is not None:
+            measured.append(_framing_of(face, canvas, crop.shape[0] * ENLARGE, align))
+        on_crop(done + 1)
+    if len(measured) < 20:
+        raise TrainingError(
+            f"detector {detector.name!r} finds a face in {len(measured)} of {len(crops)} training crops: too few to calibrate the crop"
+        )
+    low, middle, high = np.percentile(np.array(measured), [25, 50, 75], axis=0)
+    framing = Framing(
+        margin=round(float(middle[0]), 4), shift_xy=(0.0, round(float(middle[2]), 4))
+    )  # a face has no left-right bias
+    spread = high - low
+    return FramingReport(framing, len(crops), len(measured), float(spread[0]), (float(spread[1]), float(spread[2])))
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The temperature with the lowest log loss (Guo et al. 2017, arXiv 1706.04599).
+
+    Args:
+        logits: float32 `[N, K]`.
+        labels: int64 `[N]`.
+    """
+    scores, truth = torch.from_numpy(logits), torch.from_numpy(labels)
+    log_temperature = torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = F.cross_entropy(scores / log_temperature.exp(), truth)
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return float(log_temperature.detach().exp())
+
+
+def _framing_of(face: Face, canvas: Image, side: float, align: str) -> tuple[float, float, float]:
+    """(margin, shift x, shift y) that would have given back the crop in the middle of the canvas."""
+    x1, y1, x2, y2 = face.box_xyxy
+    angle = eye_angle(face.landmarks_xy) if align == "eyes" and face.landmarks_xy else 0.0
+    dx, dy = canvas.shape[1] / 2 - (x1 + x2) / 2, canvas.shape[0] / 2 - (y1 + y2) / 2
+    cos, sin = np.cos(angle), np.sin(angle)
+    return side / max(x2 - x1, y2 - y1), float(cos * dx + sin * dy) / side, float(cos * dy - sin * dx) / side

@@ -1,0 +1,168 @@
+"""Labelled pictures -> arrays in memory maps: decoded once, through the same crop that inference uses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.crop import cut, whole_face
+from mien.dataset import Split, has_split, read_split
+from mien.errors import DatasetError, MediaError
+from mien.manifest import CropSpec, InputSpec
+from mien.media.image import read_image
+
+PACK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One split, decoded.
+
+    Attributes:
+        images: uint8 `[N, H, W, C]`, a read-only memory map.
+        labels: int64 `[N]`, index into `classes`.
+        votes: float32 `[N, K]`, counts; a row of zeros where there are no votes.
+        keys: `[N]`, hash of each picture's pixels.
+        failed: pictures that could not be read, each with its reason.
+    """
+
+    classes: tuple[str, ...]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    votes: NDArray[np.float32]
+    keys: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Positions of the chosen samples."""
+        return np.flatnonzero(chosen)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training and validation, and which samples of each are used.
+
+    `train_rows` leaves out pictures that also stand in validation, pixel for pixel; `clean_rows` are the validation
+    pictures that do not stand in training.
+    """
+
+    train: Pack
+    validation: Pack
+    train_rows: NDArray[np.int64]
+    clean_rows: NDArray[np.int64]
+    fingerprint: str = field(default="")
+
+
+def load_training_data(
+    root: Path, target: InputSpec, cache: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> TrainingData:
+    """Decode `root`'s train and validation splits for `target`, or take them from `cache`.
+
+    Raises:
+        DatasetError: a split is missing, the two are one folder, or their classes differ.
+    """
+    for split in ("train", "validation"):
+        if not has_split(root, split):
+            raise DatasetError(f"{root}: no folder {split!r}; training needs train/<class>/ and validation/<class>/")
+    splits = read_split(root, "train"), read_split(root, "validation")
+    if splits[0].classes != splits[1].classes:
+        odd = sorted(set(splits[0].classes) ^ set(splits[1].classes))
+        raise DatasetError(
+            f"{root}: class {', '.join(odd)} stands in only one of train and validation; both need every class"
+        )
+    total = len(splits[0]) + len(splits[1])
+    train = pack(splits[0], target, cache, lambda done: progress(done, total))
+    validation = pack(splits[1], target, cache, lambda done: progress(len(splits[0]) + done, total))
+    train_keys, validation_keys = set(train.keys), set(validation.keys)
+    return TrainingData(
+        train,
+        validation,
+        np.flatnonzero([k not in validation_keys for k in train.keys]),
+        np.flatnonzero([k not in train_keys for k in validation.keys]),
+        _digest(
+            "".join(train.keys)
+            + "".join(validation.keys)
+            + train.labels.tobytes().hex()
+            + validation.labels.tobytes().hex()
+        ),
+    )
+
+
+def soft_targets(data: Pack, label_share: float, smoothing: float) -> NDArray[np.float32]:
+    """Training targets `[N, K]`, rows summing to 1: `label_share` x label + the rest x votes.
+
+    A sample without votes for any of the classes has the label alone. `smoothing` moves that share to the uniform.
+    """
+    labels = np.eye(len(data.classes), dtype=np.float32)[data.labels]
+    counts = data.votes.sum(axis=1, keepdims=True)
+    mixed = label_share * labels + (1 - label_share) * data.votes / np.maximum(counts, 1)
+    return ((1 - smoothing) * np.where(counts > 0, mixed, labels) + smoothing / len(data.classes)).astype(np.float32)
+
+
+def pack(split: Split, target: InputSpec, cache: Path, progress: Callable[[int], None] = lambda done: None) -> Pack:
+    """Decode one split into `cache` (memory grows with nothing but the labels), or reuse what stands there."""
+    folder = cache / f"{split.name}-{_pack_key(split, target)}"
+    if not (folder / "pack.json").exists():
+        _write_pack(split, target, folder, progress)
+    about = json.loads((folder / "pack.json").read_text())
+    rows = np.asarray(about["rows"], np.int64)
+    images = np.load(folder / "images.npy", mmap_mode="r")[: len(rows)]
+    samples = [split.samples[i] for i in rows]
+    index = {name: i for i, name in enumerate(split.classes)}
+    return Pack(
+        split.classes,
+        images,
+        np.array([index[s.label] for s in samples], np.int64),
+        np.array([[s.votes.get(c, 0) for c in split.classes] for s in samples], np.float32).reshape(
+            -1, len(split.classes)
+        ),
+        tuple(about["keys"]),
+        tuple(about["failed"]),
+    )
+
+
+def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callable[[int], None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(split), target.height, target.width, target.channels)
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    rows: list[int] = []
+    keys: list[str] = []
+    failed: list[str] = []
+    for i, sample in enumerate(split.samples):
+        try:
+            frame = next(read_image(sample.path))
+        except MediaError as error:
+            failed.append(str(error))
+        else:
+            images[len(rows)] = cut(frame.image, [whole_face(frame.image)], CropSpec(), target)[0]
+            rows.append(i)
+            keys.append(hashlib.sha256(repr(frame.image.shape).encode() + frame.image.tobytes()).hexdigest()[:24])
+        progress(i + 1)
+    if not rows:
+        raise DatasetError(
+            f"{split.root}, split {split.name}: none of {len(split)} pictures can be read; the first: {failed[0]}"
+        )
+    images.flush()
+    temporary = folder / "pack.tmp"
+    temporary.write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
+    os.replace(temporary, folder / "pack.json")  # last: a cache without it is made again
+
+
+def _pack_key(split: Split, target: InputSpec) -> str:
+    """Changes with the pictures (path, size, time of change) and with what is cut from them."""
+    lines = [f"{PACK_VERSION} {target.model_dump_json()}"]
+    for sample in split.samples:
+        stat = sample.path.stat()
+        lines.append(f"{sample.path.relative_to(split.root)} {stat.st_size} {stat.st_mtime_ns}")
+    return _digest("\n".join(lines))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""The networks. Each takes float `[N, C, H, W]` in -1..1 and gives logits `[N, K]`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.errors import TrainingError
+from mien_train.recipe import NetworkRecipe
+
+
+def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
+    """The network that a recipe names, with fresh weights from torch's global generator.
+
+    Raises:
+        TrainingError: the network cannot take this input.
+    """
+    if recipe.name == "si100b":
+        if (channels, size) != (3, 48):
+            raise TrainingError(
+                f"network si100b takes 3 x 48 x 48; the recipe says {channels} x {size} x {size} (set color = 'rgb', size = 48)"
+            )
+        return EmotionNet(classes)
+    if len(recipe.widths) != len(recipe.blocks):
+        raise TrainingError(
+            f"network.widths has {len(recipe.widths)} stages and network.blocks {len(recipe.blocks)}; give one of each a stage"
+        )
+    return ResNet(channels, classes, recipe.widths, recipe.blocks, recipe.stem == "pool", recipe.dropout)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385; average-pooled shortcut as in ResNet-D)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            pool = nn.AvgPool2d(stride, stride) if stride > 1 else nn.Identity()
+            self.shortcut = nn.Sequential(
+                pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
+
+
+class ResNet(nn.Module):
+    """A plain residual network for small pictures; `pool` halves the resolution before the first stage."""
+
+    def __init__(
+        self, channels: int, classes: int, widths: tuple[int, ...], blocks: tuple[int, ...], pool: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        stem: list[nn.Module] = [
+            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        ]
+        self.stem = nn.Sequential(*stem, *([nn.MaxPool2d(2)] if pool else []))
+        layers: list[nn.Module] = []
+        width_in = widths[0]
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            for block in range(count):
+                layers.append(ResidualBlock(width_in, width, 2 if stage and not block else 1))
+                width_in = width
+        self.stages = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width_in, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.stages(self.stem(x)).mean(dim=(2, 3))
+        return self.head(self.dropout(features))
+
+
+class EmotionNet(nn.Module):
+    """The SI100B course's network: 3 x 48 x 48 in, the layer names of the students' `face_expression.pth`."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1)
+        self.conv2 = nn.Conv2d(64, 128, 3)
+        self.conv3 = nn.Conv2d(128, 256, 4)
+        self.fc1 = nn.Linear(256 * 4 * 4, 256)
+        self.fc2 = nn.Linear(256, 64)
+        self.fc3 = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.conv1, self.conv2, self.conv3):
+            x = F.leaky_relu(F.max_pool2d(conv(x), 2))
+        x = torch.flatten(x, 1)
+        return self.fc3(F.leaky_relu(self.fc2(F.leaky_relu(self.fc1(x)))))

@@ -1,0 +1,126 @@
+"""A recipe: everything that decides how a network is trained, in one validated TOML file."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mien.errors import TrainingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkRecipe(_Part):
+    """Which network, and its modules."""
+
+    name: Literal["resnet", "si100b"] = Field("resnet", description="resnet: ours; si100b: the course's emotionNet")
+    widths: tuple[int, ...] = Field(
+        (32, 64, 128, 256),
+        min_length=1,
+        max_length=6,
+        description="channels of each stage; each after the first halves the resolution",
+    )
+    blocks: tuple[int, ...] = Field(
+        (2, 2, 2, 2), min_length=1, max_length=6, description="residual blocks in each stage"
+    )
+    stem: Literal["full", "pool"] = Field(
+        "pool", description="pool: the first stage works at half resolution, four times faster"
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="before the last layer")
+
+
+class AugmentRecipe(_Part):
+    """What is done to a training picture. Probabilities are per picture; strengths are drawn uniformly."""
+
+    flip: bool = Field(True, description="mirror half of the pictures")
+    rotate_deg: float = Field(15, ge=0, le=90, description="turn by up to this many degrees")
+    scale: float = Field(0.15, ge=0, lt=1, description="enlarge or shrink by up to this share")
+    shift: float = Field(0.08, ge=0, lt=1, description="move by up to this share of the picture's side")
+    brightness: float = Field(0.25, ge=0, le=1, description="add up to this share of white or black")
+    contrast: float = Field(0.35, ge=0, lt=1, description="multiply contrast by 1 +- up to this")
+    blur_share: float = Field(0.1, ge=0, le=1, description="share of pictures blurred (Gaussian, sigma up to 1.5 px)")
+    low_res_share: float = Field(0.1, ge=0, le=1, description="share shrunk to 16-36 px and enlarged again")
+    noise: float = Field(0.03, ge=0, le=0.5, description="standard deviation of Gaussian noise is drawn up to this")
+    erase_share: float = Field(
+        0.4, ge=0, le=1, description="share with a rectangle (up to a quarter of the area) blanked"
+    )
+
+
+class Recipe(_Part):
+    """One training run. Equal recipes on equal data with equal versions and threads give equal weights."""
+
+    network: NetworkRecipe = NetworkRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    size: int = Field(48, ge=16, le=256, description="side of the model's input in pixels")
+    color: Literal["gray", "rgb"] = Field("gray", description="what the model sees")
+    align: Literal["eyes", "none"] = Field(
+        "eyes", description="whether detected faces are turned until the eyes are level"
+    )
+    epochs: int = Field(60, ge=1, le=1000)
+    batch_size: int = Field(128, ge=2, le=4096)
+    learning_rate: float = Field(
+        0.1, gt=0, le=10, description="at the top of the schedule (linear warm-up, then cosine to 0)"
+    )
+    warmup_epochs: float = Field(2, ge=0, le=50)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
+    label_share: float = Field(
+        0.5, ge=0, le=1, description="target = this x the label + the rest x the votes, where there are votes"
+    )
+    votes_weight: float = Field(
+        0.0, ge=0, le=10, description="weight of an auxiliary output that learns the votes; it is not exported"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="moving average of the weights, per step; the average is what is kept"
+    )
+    gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16: autocast with channels_last")
+    seed: int = Field(0, ge=0)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from TOML; fields that are left out have their defaults.
+
+    Raises:
+        TrainingError: no such file, not TOML, an unknown field (with the nearest known one) or a value out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot read the recipe ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path}: not valid TOML ({error})") from error
+    return parse_recipe(values, str(path))
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """Validate a recipe given as nested dictionaries; `source` names it in errors."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise TrainingError(
+            f"{source}: " + "; ".join(_explain(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors())
+        ) from error
+
+
+def _explain(loc: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+    field = ".".join(map(str, loc))
+    if kind != "extra_forbidden":
+        return f"{field}: {message} (found {value!r})"
+    part: Any = Recipe
+    for name in loc[:-1]:
+        part = part.model_fields[str(name)].annotation
+    near = get_close_matches(str(loc[-1]), list(part.model_fields), n=1, cutoff=0.3)
+    return f"unknown field {field!r}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,13 +95,15 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
     source = str(path)
     if path.suffix.lower() in PICKLE_SUFFIXES:
         raise BundleError(
-            f"{source}: expected a .onnx bundle, found PyTorch weights (mien never unpickles a model); convert them with `mien export`"
+            f"{source}: expected a .onnx bundle, found PyTorch weights (mien never unpickles a model); convert "
+            "them with `mien export`"
         )
     entries = onnxfile.metadata(data, source)
     seal = entries.get(SEAL_KEY)
     if seal is not None and seal != (found := onnxfile.sha256_without(data, SEAL_KEY, source)):
         raise BundleMismatch(
-            f"{source}: the file was altered after it was made: expected sha256 {seal}, found {found}; take a fresh copy, or export it again"
+            f"{source}: the file was altered after it was made: expected sha256 {seal}, found {found}; take a "
+            "fresh copy, or export it again"
         )
     sidecar = path.with_name(path.stem + ".manifest.json")
     if MANIFEST_KEY in entries:
@@ -137,7 +140,7 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written ({error.strerror or error})") from error
     return read_bundle(data, path)
@@ -149,16 +152,19 @@ def _resolve(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if not path.exists():
         raise RegistryError(
-            f"no model called {str(name)!r}: expected one of {', '.join(BUNDLED)}, or the path of an existing .onnx file"
+            f"no model called {str(name)!r}: expected one of {', '.join(BUNDLED)}, or the path of an existing "
+            ".onnx file"
         )
     return path
 
 
 def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
     try:
-        parts = json.loads(text)
-        crops = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8).reshape(parts["shape"])
-        probabilities = np.asarray(parts["probabilities"], np.float32).reshape(len(crops), len(manifest.classes))
+        parts: dict[str, Any] = json.loads(text)
+        crops: Crops = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8).reshape(parts["shape"])
+        probabilities: NDArray[np.float32] = np.asarray(parts["probabilities"], np.float32).reshape(
+            len(crops), len(manifest.classes)
+        )
         return Golden(crops, probabilities, float(parts["tolerance"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(

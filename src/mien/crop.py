@@ -85,7 +85,7 @@ def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Ima
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return warped.reshape(target.height, target.width, target.channels)
+    return warped.reshape(target.height, target.width, target.channels).astype(np.uint8, copy=False)
 
 
 def _span(centre: float, reach: float, size: int) -> tuple[int, int]:
@@ -98,4 +98,4 @@ def _recolor(image: Image, target: InputSpec) -> Image:
     if target.color == "bgr":
         return image
     code = cv2.COLOR_BGR2GRAY if target.color == "gray" else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)
+    return cv2.cvtColor(image, code).astype(np.uint8, copy=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mien.bundle import Bundle
 from mien.crop import Crops
 from mien.errors import BundleError, BundleMismatch
 from mien.manifest import InputSpec
+
+ort: Any = import_module("onnxruntime")  # it has no type information; what comes out of it is checked below
 
 Scores = NDArray[np.float32]
 """float32 `[N, K]`."""
@@ -45,7 +47,8 @@ class Session:
         missing = [p for p in providers if p not in ort.get_available_providers()]
         if missing:
             raise BundleError(
-                f"execution provider {', '.join(missing)} is not in this ONNX Runtime; it has {', '.join(ort.get_available_providers())}"
+                f"execution provider {', '.join(missing)} is not in this ONNX Runtime; it has "
+                f"{', '.join(ort.get_available_providers())}"
             )
         try:
             self._session = ort.InferenceSession(bundle.model, options, providers=list(providers))
@@ -70,10 +73,12 @@ class Session:
             )
         if not len(crops):
             empty = np.empty((0, len(self.manifest.classes)), np.float32)
-            return empty, empty.copy()
+            return empty, np.empty_like(empty)
         names = self.manifest.outputs
         wanted = [n for n in (names.probabilities, names.logits) if n]
-        found = dict(zip(wanted, self._session.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True))
+        found: dict[str, Scores] = dict(
+            zip(wanted, self._session.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
+        )
         if names.probabilities is None:
             logits = found[str(names.logits)]
             return softmax(logits / self.manifest.calibration.temperature), logits
@@ -96,9 +101,9 @@ def _to_tensor(crops: Crops, spec: InputSpec) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2)) if spec.layout == "NCHW" else tensor
 
 
-def _check_graph(bundle: Bundle, session: ort.InferenceSession) -> None:
+def _check_graph(bundle: Bundle, session: Any) -> None:
     spec, outputs = bundle.manifest.input, bundle.manifest.outputs
-    inputs = {i.name: i for i in session.get_inputs()}
+    inputs: dict[str, Any] = {i.name: i for i in session.get_inputs()}
     if list(inputs) != [spec.name]:
         raise _mismatch(bundle, "input names", [spec.name], list(inputs))
     tensor = inputs[spec.name]
@@ -110,7 +115,7 @@ def _check_graph(bundle: Bundle, session: ort.InferenceSession) -> None:
         isinstance(f, int) and f != e for e, f in zip(shape, tensor.shape[1:], strict=True)
     ):
         raise _mismatch(bundle, f"input {spec.name!r} shape ({spec.layout})", ["N", *shape], tensor.shape)
-    found = {o.name: o.shape for o in session.get_outputs()}
+    found: dict[str, list[int | str]] = {o.name: o.shape for o in session.get_outputs()}
     for name in (outputs.probabilities, outputs.logits):
         if name is None:
             continue
@@ -122,7 +127,8 @@ def _check_graph(bundle: Bundle, session: ort.InferenceSession) -> None:
 
 def _mismatch(bundle: Bundle, what: str, manifest: object, graph: object) -> BundleMismatch:
     return BundleMismatch(
-        f"{bundle.path}: {what}: the manifest says {manifest}, the graph has {graph}; correct the manifest or export the model again"
+        f"{bundle.path}: {what}: the manifest says {manifest}, the graph has {graph}; correct the manifest or "
+        "export the model again"
     )
 
 

@@ -47,7 +47,8 @@ def on_canvas(crop: Crops) -> Image:
     bgr = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large
     pad_y, pad_x = round(height * (CANVAS - 1) / 2), round(width * (CANVAS - 1) / 2)
     grey = [int(bgr.mean())] * 3
-    return cv2.copyMakeBorder(bgr, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT, value=grey)
+    padded = cv2.copyMakeBorder(bgr, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT, value=grey)
+    return padded.astype(np.uint8, copy=False)
 
 
 def central_face(faces: list[Face], canvas: Image) -> Face | None:
@@ -79,7 +80,8 @@ def measure_framing(
         on_crop(done + 1)
     if len(measured) < 20:
         raise TrainingError(
-            f"detector {detector.name!r} finds a face in {len(measured)} of {len(crops)} training crops: too few to calibrate the crop"
+            f"detector {detector.name!r} finds a face in {len(measured)} of {len(crops)} training crops: too "
+            "few to calibrate the crop"
         )
     low, middle, high = np.percentile(np.array(measured), [25, 50, 75], axis=0)
     framing = Framing(

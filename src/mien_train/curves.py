@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,4 +33,4 @@ def draw_curves(history: Sequence[Epoch], path: Path) -> None:
         axes.legend(frameon=False)
     temporary = path.with_name(path.name + ".tmp")
     figure.savefig(temporary, format="svg")
-    os.replace(temporary, path)
+    temporary.replace(path)

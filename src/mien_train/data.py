@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +151,7 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
     images.flush()
     temporary = folder / "pack.tmp"
     temporary.write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
-    os.replace(temporary, folder / "pack.json")  # last: a cache without it is made again
+    temporary.replace(folder / "pack.json")  # last: a cache without it is made again
 
 
 def _pack_key(split: Split, target: InputSpec) -> str:

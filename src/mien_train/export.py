@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from datetime import datetime, timezone
 
@@ -39,7 +38,6 @@ class Deployed(nn.Module):
 def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
     """The graph as ONNX, batch size dynamic."""
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
-    buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         deployed.eval(),
@@ -51,8 +49,7 @@ def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
         verbose=False,
     )
     assert program is not None
-    program.save(buffer)
-    return buffer.getvalue()
+    return program.model_proto.SerializeToString()
 
 
 def make_golden(deployed: Deployed, spec: InputSpec) -> Golden:

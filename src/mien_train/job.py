@@ -23,7 +23,7 @@ from mien_train.calibrate import FramingReport, fit_temperature, measure_framing
 from mien_train.curves import draw_curves
 from mien_train.data import Pack, TrainingData, load_training_data
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
-from mien_train.loop import Epoch, input_spec, output_columns, read_history
+from mien_train.loop import Epoch, input_spec, output_columns, predict_logits, read_history
 from mien_train.loop import train as train_loop
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
@@ -33,7 +33,7 @@ COURSE_CLASSES = ("happy", "neutral", "sad")
 
 def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
     """The recipe at `path`, or the defaults, with the changes that are not None."""
-    recipe = load_recipe(path) if path else Recipe()
+    recipe = load_recipe(path) if path else parse_recipe({}, "recipe")
     given = {k: v for k, v in changes.items() if v is not None}
     return parse_recipe({**recipe.model_dump(), **given}, str(path or "recipe"))
 
@@ -71,7 +71,8 @@ class Exported:
         for name, report in self.framings.items():
             lines.append(
                 f"crop for {name}: margin {report.framing.margin:.3f} (IQR {report.margin_spread:.3f}), shift down "
-                f"{report.framing.shift_xy[1]:+.3f} (IQR {report.shift_spread_xy[1]:.3f}), found {report.found}/{report.tried}"
+                f"{report.framing.shift_xy[1]:+.3f} (IQR {report.shift_spread_xy[1]:.3f}), found "
+                f"{report.found}/{report.tried}"
             )
         lines += [f"{m.name:38} {m.value:7.4f}  ({m.samples} samples, {m.split})" for m in self.bundle.manifest.metrics]
         return lines
@@ -98,7 +99,8 @@ def export_run(
     data = load_training_data(data_root, spec, run_folder / "cache")
     if data.fingerprint != about["data_fingerprint"]:
         raise TrainingError(
-            f"{data_root} is not what {run_folder} was trained on (fingerprint {data.fingerprint}, expected {about['data_fingerprint']})"
+            f"{data_root} is not what {run_folder} was trained on (fingerprint {data.fingerprint}, expected "
+            f"{about['data_fingerprint']})"
         )
     classes = len(data.train.classes)
     network = build_network(recipe.network, spec.channels, output_columns(recipe, classes), recipe.size)
@@ -115,22 +117,20 @@ def export_run(
             data=about_data, licence=licence, recipe=about["recipe"], seed=recipe.seed, code=about.get("git_commit", "")
         ),
     )
-    raw = Deployed(network, classes, temperature=1.0)
-    scratch = out.with_name(out.name + ".scratch")
-    try:
-        uncalibrated = write_bundle(scratch, to_onnx(raw, spec), manifest, make_golden(raw, spec))
-        logits = _logits(uncalibrated, data.validation.images)
-    finally:
-        scratch.unlink(missing_ok=True)
-    temperature = fit_temperature(logits, data.validation.labels)
-    final = Deployed(network, classes, temperature)
+    temperature = fit_temperature(
+        predict_logits(network, data.validation.images, "fp32")[:, :classes].numpy(), data.validation.labels
+    )
+    deployed = Deployed(network, classes, temperature)
+    graph = to_onnx(deployed, spec)
+    # What is measured is what ships: the converted graph, in the runtime that will run it.
+    logits = _logits(Session(Bundle(out, graph, manifest, None, sealed=False)), data.validation.images)
     manifest = manifest.model_copy(
         update={
             "calibration": Calibration(temperature=temperature, split="validation"),
             "metrics": tuple(_measure(logits, temperature, data, f"mien export {run_folder} --data {data_root}")),
         }
     )
-    return Exported(write_bundle(out, to_onnx(final, spec), manifest, make_golden(final, spec)), framings)
+    return Exported(write_bundle(out, graph, manifest, make_golden(deployed, spec)), framings)
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
@@ -140,7 +140,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
     if not (folder / "weights.pt").exists():
         done = len(read_history(folder))
         raise TrainingError(
-            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien train` command to finish it"
+            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "
+            "train` command to finish it"
         )
     return about
 
@@ -168,8 +169,7 @@ def _framings(reports: dict[str, FramingReport]) -> dict[str, Framing]:
     return {DEFAULT_FRAMING: measured[default_detector_name()], **measured}
 
 
-def _logits(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    session = Session(bundle)
+def _logits(session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate([session.run(np.array(images[i : i + 256]))[1] for i in range(0, len(images), 256)])
 
 

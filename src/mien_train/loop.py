@@ -55,7 +55,7 @@ def input_spec(recipe: Recipe) -> InputSpec:
 
 
 def output_columns(recipe: Recipe, classes: int) -> int:
-    """Columns of the network's output: the classes and, with `votes_weight`, as many auxiliary ones that learn the votes."""
+    """Columns of the network's output: the classes and, with `votes_weight`, as many more that learn the votes."""
     return classes * 2 if recipe.votes_weight else classes
 
 
@@ -124,7 +124,7 @@ class _Trainer:
         network = build_network(
             recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
         )
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -135,7 +135,8 @@ class _Trainer:
         self.steps = len(data.train_rows) // recipe.batch_size
         if not self.steps:
             raise TrainingError(
-                f"{len(data.train_rows)} training pictures do not fill one batch of {recipe.batch_size}; lower batch_size"
+                f"{len(data.train_rows)} training pictures do not fill one batch of {recipe.batch_size}; lower "
+                "batch_size"
             )
 
     def run_epoch(self, epoch: int, on_step: Callable[[int, int, int], None]) -> Epoch:
@@ -144,7 +145,7 @@ class _Trainer:
         generator = Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)  # dropout
         self.network.train()
-        loss_sum, right = 0.0, 0
+        loss_sum, right, rate = 0.0, 0, 0.0
         for step, (images, targets, votes) in enumerate(self._batches(generator)):
             rate = self._set_rate(epoch * self.steps + step)
             inputs = normalise(augment(images, self.recipe.augment, generator)).contiguous(
@@ -155,7 +156,8 @@ class _Trainer:
             loss = self._loss(outputs, targets, votes)
             if not math.isfinite(loss.item()):
                 raise TrainingError(
-                    f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); the last checkpoint is kept: "
+                    f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1} (learning rate "
+                    f"{rate:.4g}); the last checkpoint is kept: "
                     "resume with a lower learning_rate, or precision = 'fp32', in a new run"
                 )
             self.optimiser.zero_grad()
@@ -254,7 +256,8 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData) -> None:
         changed = [k for k in wanted if found[k] != wanted[k]]
         if changed:
             raise TrainingError(
-                f"{run} holds a run with another {' and '.join(changed)}: {_difference(found, wanted)}; choose another --out"
+                f"{run} holds a run with another {' and '.join(changed)}: {_difference(found, wanted)}; choose "
+                "another --out"
             )
         return
     about = {
@@ -303,7 +306,7 @@ def _trim_history(path: Path, epochs: int) -> None:
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
@@ -317,7 +320,7 @@ def _save(state: dict[str, Any], path: Path) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot save ({error.strerror}); the previous checkpoint is untouched") from error
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _git_commit() -> str:

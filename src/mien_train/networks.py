@@ -19,18 +19,20 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
     if recipe.name == "si100b":
         if (channels, size) != (3, 48):
             raise TrainingError(
-                f"network si100b takes 3 x 48 x 48; the recipe says {channels} x {size} x {size} (set color = 'rgb', size = 48)"
+                f"network si100b takes 3 x 48 x 48; the recipe says {channels} x {size} x {size} (set color = "
+                "'rgb', size = 48)"
             )
         return EmotionNet(classes)
     if len(recipe.widths) != len(recipe.blocks):
         raise TrainingError(
-            f"network.widths has {len(recipe.widths)} stages and network.blocks {len(recipe.blocks)}; give one of each a stage"
+            f"network.widths has {len(recipe.widths)} stages and network.blocks {len(recipe.blocks)}; give one "
+            "of each a stage"
         )
     return ResNet(channels, classes, recipe.widths, recipe.blocks, recipe.stem == "pool", recipe.dropout)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385; average-pooled shortcut as in ResNet-D)."""
+    """Two 3x3 convolutions and a shortcut (arXiv 1512.03385; average-pooled as in ResNet-D, 1812.01187)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

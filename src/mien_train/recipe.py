@@ -60,8 +60,8 @@ class AugmentRecipe(_Part):
 class Recipe(_Part):
     """One training run. Equal recipes on equal data with equal versions and threads give equal weights."""
 
-    network: NetworkRecipe = NetworkRecipe()
-    augment: AugmentRecipe = AugmentRecipe()
+    network: NetworkRecipe = Field(default_factory=lambda: NetworkRecipe.model_validate({}))
+    augment: AugmentRecipe = Field(default_factory=lambda: AugmentRecipe.model_validate({}))
     size: int = Field(48, ge=16, le=256, description="side of the model's input in pixels")
     color: Literal["gray", "rgb"] = Field("gray", description="what the model sees")
     align: Literal["eyes", "none"] = Field(

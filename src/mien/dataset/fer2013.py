@@ -7,7 +7,6 @@ The two files are read as their publishers distribute them: `emotion,pixels,Usag
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -128,4 +127,4 @@ def _write_votes(path: Path, rows: list[list[str]]) -> None:
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", *names], *rows])
-    os.replace(temporary, path)
+    temporary.replace(path)

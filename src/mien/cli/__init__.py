@@ -1,0 +1,49 @@
+"""The command line: argument parsing only, one module a command group."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from mien._version import __version__
+from mien.cli import data, models, predict, train
+from mien.errors import MienError
+
+app = typer.Typer(
+    name="mien",
+    help="Finds faces and reads the expression they show. We report the expression shown, never the emotion felt.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)) -> None:
+    if version:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+predict.register(app)
+models.register(app)
+train.register(app)
+data.register(app)
+
+
+def main() -> None:
+    """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
+    try:
+        app()
+    except MienError as error:
+        typer.echo(f"mien: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("mien: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`head`, say) has what it wanted; keep Python from complaining about stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

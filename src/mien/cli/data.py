@@ -1,0 +1,41 @@
+"""`mien data import`: data sets as published -> labelled folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.progress import progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(help="Bring data sets into labelled folders.", no_args_is_help=True)
+    group.command("import", epilog="Example: mien data import fer2013.csv --votes fer2013new.csv --out data/fer2013")(
+        import_
+    )
+    app.add_typer(group, name="data")
+
+
+def import_(
+    pixels: Annotated[Path, typer.Argument(help="fer2013.csv (columns emotion, pixels, Usage).")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make: <split>/<class>/*.png, and votes.csv.")],
+    votes: Annotated[
+        Path | None, typer.Option("--votes", help="FER+'s fer2013new.csv; its votes go into votes.csv.")
+    ] = None,
+) -> None:
+    """Turn fer2013.csv into folders: Training -> train, PublicTest -> validation, PrivateTest -> test."""
+    from mien.dataset import import_fer2013
+
+    with progress() as bar:
+        task = bar.add_task("importing", total=None, note="")
+        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done))
+    for (split, label), count in sorted(report.written.items()):
+        typer.echo(f"{split:12} {label:10} {count:6}")
+    typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))
+    for line in report.failed:
+        typer.echo(f"mien: {line}", err=True)
+    if report.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,185 @@
+"""`mien predict`: pictures in, expressions out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.progress import progress
+from mien.errors import OutputError
+
+if TYPE_CHECKING:
+    from mien.media import Item
+    from mien.pipeline import Recognizer
+    from mien.records import Failure, FrameReadings, Reading
+    from mien.results import ResultWriter
+
+EXAMPLES = """Examples:
+
+mien predict photo.jpg
+
+mien predict holiday/ --out faces.csv --annotate annotated/
+
+curl -s https://example.org/photo.jpg | mien predict - --json"""
+
+FEW = 3
+"""Up to this many pictures no progress bar is shown."""
+
+NAME_WIDTH = 44
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(predict)
+
+
+def predict(
+    sources: Annotated[list[str], typer.Argument(help="Pictures, folders, patterns, or - for bytes on stdin.")],
+    out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
+    annotate: Annotated[Path | None, typer.Option(help="Draw boxes, labels and bars into this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
+    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
+    detector: Annotated[str | None, typer.Option(help="libface (default), haar, yunet or whole.")] = None,
+    detector_model: Annotated[Path | None, typer.Option(help="The detector's own file: yunet's, or a cascade.")] = None,
+    min_face: Annotated[
+        float | None, typer.Option(help="Smallest face wanted, in pixels; default: 2 % of the longer side.", min=1)
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Least confidence of the detector, 0-1.", min=0, max=1)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
+) -> None:
+    """Find faces and read the expression each one shows.
+
+    Exit code: 0 done, 1 some pictures failed (each is named), 2 nothing could be read or wrong use.
+    """
+    from mien.detect import default_detector_name, make_detector
+    from mien.media import list_items
+    from mien.pipeline import Recognizer
+    from mien.results import open_writer
+
+    items = list_items(sources)
+    finder = make_detector(
+        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
+    )
+    recognizer = Recognizer(model, finder, threads=threads)
+    with ExitStack() as stack:
+        writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite)) if out else None
+        gallery = _Gallery(annotate, items, overwrite) if annotate else None
+        table = None if as_json or out else _Table(items)
+        seen = _run(items, recognizer, writer, gallery, table, as_json)
+    _report(seen, out, annotate)
+    if seen["failed"]:
+        raise typer.Exit(1 if seen["pictures"] else 2)
+
+
+def _run(
+    items: Sequence[Item],
+    recognizer: Recognizer,
+    writer: ResultWriter | None,
+    gallery: _Gallery | None,
+    table: _Table | None,
+    as_json: bool,
+) -> Counter[str]:
+    from mien.media import read_item
+    from mien.records import Failure
+    from mien.results import json_line, rows_of
+
+    seen: Counter[str] = Counter()
+    with progress(disable=len(items) <= FEW or not (writer or gallery)) as bar:
+        task = bar.add_task("reading", total=len(items), note="")
+        for number, item in enumerate(items):
+            for result in recognizer.read_all(read_item(item, max_pixels=recognizer.max_pixels)):
+                if isinstance(result, Failure):
+                    seen["failed"] += 1
+                    typer.echo(f"mien: {result.message}", err=True)
+                else:
+                    seen["pictures"] += 1
+                    seen["faces"] += len(result.readings)
+                    if gallery:
+                        gallery.add(number, result)
+                if writer:
+                    writer.write(result)
+                if as_json:
+                    for row in rows_of(result):
+                        typer.echo(json_line(row), nl=False)
+                elif table:
+                    table.add(result)
+            bar.update(task, advance=1, note=f"{seen['faces']} faces")
+    return seen
+
+
+def _report(seen: Counter[str], out: Path | None, annotate: Path | None) -> None:
+    failed = f", {seen['failed']} failed" if seen["failed"] else ""
+    places = "".join(
+        f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place
+    )
+    typer.echo(f"{_count(seen['pictures'], 'picture')}, {_count(seen['faces'], 'face')}{failed}{places}", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+class _Table:
+    """Lines that align without knowing what comes: the picture's column is as wide as the longest name."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.width = min(max(max(len(i.source) for i in items), len("picture")), NAME_WIDTH)
+        typer.secho(
+            f"{'picture':{self.width}}  face  expression         next                  box x1 y1 x2 y2", bold=True
+        )
+
+    def add(self, result: FrameReadings | Failure) -> None:
+        from mien.records import Failure
+
+        if isinstance(result, Failure):
+            return
+        frame = result.frame
+        name = frame.source if frame.time_s is None else f"{frame.source} @{frame.time_s:.2f}s"
+        name = name if len(name) <= self.width else "..." + name[3 - self.width :]
+        if not result.readings:
+            typer.echo(f"{name:{self.width}}     -  no face found")
+        for index, reading in enumerate(result.readings):
+            typer.echo(f"{name if index == 0 else '':{self.width}}  {index + 1:4}  {_describe(reading)}")
+
+
+def _describe(reading: Reading) -> str:
+    ranked = sorted(reading.expression.as_dict().items(), key=lambda pair: -pair[1])
+    (first, p1), (second, p2) = ranked[0], ranked[1]
+    box = " ".join(f"{round(v):4}" for v in reading.face.box_xyxy)
+    return f"{first:10} {p1:6.1%}  {second:10} {p2:6.1%}  {box}"
+
+
+class _Gallery:
+    """The annotated pictures of a run: names that do not clash, chosen before the first is written."""
+
+    def __init__(self, folder: Path, items: Sequence[Item], overwrite: bool) -> None:
+        stems = [Path(item.source).stem if item.path else "stdin" for item in items]
+        used: Counter[str] = Counter()
+        self.paths: list[Path] = []
+        for stem in stems:
+            used[stem.lower()] += 1
+            number = used[stem.lower()]
+            self.paths.append(folder / (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg"))
+        existing = [p for p in self.paths if p.exists()]
+        if existing and not overwrite:
+            raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
+
+    def add(self, number: int, result: FrameReadings) -> None:
+        from mien.draw import annotate, write_picture
+
+        path = self.paths[number]
+        if result.frame.time_s is not None:
+            path = path.with_name(f"{path.stem}-{result.frame.index:05d}.jpg")
+        write_picture(annotate(result.frame.image, result.readings), path)

@@ -1,0 +1,99 @@
+"""`mien train` and `mien export`. The work is done by `mien_train`, imported late: it needs torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.cli.progress import progress
+from mien.errors import TrainingError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: mien train data/fer2013 --out runs/first --recipe recipes/first.toml")(train)
+    app.command(epilog="Example: mien export runs/first --data data/fer2013 --out first.onnx")(export)
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Recipe in TOML; without it, the defaults.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+) -> None:
+    """Train a network; resume it by giving the same command again."""
+    job: Any = _trainer("job")
+    wanted = job.choose_recipe(recipe, {"epochs": epochs, "seed": seed})
+    typer.echo(
+        f"{'epoch':>9}  {'rate':>7}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>9}  {'accuracy':>8}  "
+        f"{'no repeats':>10}  {'s':>5}"
+    )
+
+    with progress() as bar:
+        decoding = bar.add_task("decoding", total=None, note="")
+        task = bar.add_task("epoch", total=None, note="", visible=False)
+
+        def on_decode(done: int, total: int) -> None:
+            bar.update(decoding, completed=done, total=total, visible=done < total)
+
+        def on_step(epoch: int, step: int, steps: int) -> None:
+            bar.update(decoding, visible=False)
+            bar.update(
+                task, description=f"epoch {epoch + 1}/{wanted.epochs}", completed=step, total=steps, visible=True
+            )
+
+        def on_epoch(e: Any) -> None:
+            bar.console.file.flush()
+            typer.echo(
+                f"{f'{e.epoch}/{wanted.epochs}':>9}  {e.learning_rate:7.4f}  {e.train_loss:10.4f}  "
+                f"{e.train_accuracy:8.2%}  "
+                f"{e.validation_loss:9.4f}  {e.validation_accuracy:8.2%}  {e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
+            )
+
+        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode)
+    typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of `mien train`.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="The run's data: calibrates temperature and crop, and measures.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's.")] = "",
+    about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = "",
+    calibration_crops: Annotated[
+        int, typer.Option(help="Training crops used to calibrate the crop margin.", min=50)
+    ] = 2000,
+) -> None:
+    """Turn a finished run into one .onnx bundle: graph, manifest, golden vectors, seal."""
+    job: Any = _trainer("job")
+    with progress() as bar:
+        task = bar.add_task("calibrating the crop", total=None, note="")
+
+        def on_crop(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        result = job.export_run(
+            run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
+            on_crop=on_crop,
+        )  # fmt: skip
+    for line in result.lines():
+        typer.echo(line)
+
+
+def _trainer(module: str) -> object:
+    try:
+        return import_module(f"mien_train.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"torch", "onnx", "onnxscript", "matplotlib", "tomli"}:
+            raise TrainingError(
+                f"training needs {error.name}, which is not installed; run: pip install 'mien[train]'"
+            ) from error
+        raise

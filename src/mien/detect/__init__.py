@@ -1,0 +1,76 @@
+"""Frame -> faces. `make_detector` makes one by name; what a detector needs is imported only then."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from mien.detect.base import Detector
+from mien.detect.stub import StubDetector
+from mien.errors import DetectorError
+
+__all__ = ["DETECTORS", "Detector", "StubDetector", "default_detector_name", "make_detector"]
+
+DETECTORS = ("libface", "haar", "yunet", "whole")
+"""Names that `make_detector` knows."""
+
+_OPTIONS = {
+    "libface": ("min_face", "min_score"),
+    "haar": ("min_face", "model"),
+    "yunet": ("min_face", "min_score", "model"),
+    "whole": (),
+}
+
+
+def default_detector_name() -> str:
+    """`libface` where it runs (its wheel is installed and the processor has AVX2), else `haar`."""
+    from mien.detect import libface
+
+    return "libface" if libface.available() else "haar"
+
+
+def make_detector(
+    name: str, *, min_face: float | None = None, min_score: float | None = None, model: Path | None = None
+) -> Detector:
+    """Make a detector by name.
+
+    Args:
+        name: one of `DETECTORS`.
+        min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: the larger of 20
+            pixels and 2 % of the frame's longer side. Not for whole.
+        min_score: least confidence, 0..1; None: the detector's own default. For libface and yunet.
+        model: haar: another cascade; yunet: its model file.
+
+    Raises:
+        DetectorError: unknown name, an option that this detector does not take, or the detector cannot be made here.
+    """
+    if name not in DETECTORS:
+        nearest = difflib.get_close_matches(name, DETECTORS, 1, 0)[0]
+        raise DetectorError(f"unknown detector {name!r}: did you mean {nearest!r}? There are {', '.join(DETECTORS)}")
+    given = {"min_face": min_face, "min_score": min_score, "model": model}
+    for option, value in given.items():
+        if value is not None and option not in _OPTIONS[name]:
+            raise DetectorError(f"detector {name!r} takes no {option} (found {value}); leave it out")
+    return _make(name, min_face, min_score, model)
+
+
+def _make(name: str, min_face: float | None, min_score: float | None, model: Path | None) -> Detector:
+    if name == "libface":
+        from mien.detect import libface
+
+        return libface.LibFaceDetector(
+            min_face=min_face, min_score=libface.DEFAULT_MIN_SCORE if min_score is None else min_score
+        )
+    if name == "yunet":
+        from mien.detect import yunet
+
+        return yunet.YuNetDetector(
+            model, min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score
+        )
+    if name == "haar":
+        from mien.detect.haar import HaarDetector
+
+        return HaarDetector(model, min_face=min_face)
+    from mien.detect.whole import WholeDetector
+
+    return WholeDetector()

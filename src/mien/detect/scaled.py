@@ -1,0 +1,189 @@
+"""Detection at a scale that follows from the smallest face wanted, so that cost does not grow with the camera."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from mien.detect.base import best_first, check_image
+from mien.errors import DetectorError
+from mien.geometry import iou
+from mien.records import Face, Image, Landmarks
+
+AUTOMATIC_FLOOR = 20.0
+"""Without `min_face`: the smallest face wanted, in pixels of the original frame ..."""
+
+AUTOMATIC_SHARE = 0.02
+"""... or this share of the frame's longer side, whichever is larger."""
+
+MAX_ENLARGEMENT = 4.0
+"""A face enlarged further than this shows the network nothing new."""
+
+MAX_DETECTION_PIXELS = 4_000_000
+"""Largest picture handed to a detector, in pixels."""
+
+MAX_DETECTION_SIDE = 16_384
+"""Longest side handed to a detector: libface reports coordinates as int16."""
+
+TOLERANCE = 0.8
+"""Faces are dropped below this share of `min_face`: a detector's box is not exact to the pixel."""
+
+SAME_FACE_IOU = 0.4
+"""Two boxes that overlap more than this are one face, seen by two passes."""
+
+_log = logging.getLogger("mien")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Sizes that a detector copes with, in pixels of the picture it is given.
+
+    `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a picture much larger than
+    this is looked at twice, the second time shrunk to this longer side, for faces too large for the detector; None
+    for a detector without an upper limit. `small_side`: a picture smaller than this is enlarged to it (0: never).
+    """
+
+    smallest: float
+    coarse_side: int | None = None
+    small_side: int = 0
+
+
+NETWORK_REACH = Reach(smallest=20, coarse_side=320, small_side=160)
+"""Of libfacedetection's network, which YuNet's is a sibling of; docs/detectors.md has the measurements."""
+
+_COARSE_WORTH = 1.25
+"""A second pass pays when the first picture is larger than the second by more than this factor."""
+
+
+def automatic_min_face(width: int, height: int) -> float:
+    """The smallest face wanted in a frame of this size when nobody says, in pixels of the frame."""
+    return max(AUTOMATIC_FLOOR, AUTOMATIC_SHARE * max(width, height))
+
+
+def detection_scale(width: int, height: int, reach: Reach, min_face: float | None = None) -> float:
+    """Factor from the original frame to the picture that the detector is given.
+
+    The smallest face wanted becomes the smallest face that the detector finds. A frame is enlarged when the user asks
+    for smaller faces than that, or when the whole frame is small; never above `MAX_ENLARGEMENT`, nor past
+    `MAX_DETECTION_PIXELS` and `MAX_DETECTION_SIDE`.
+
+    Args:
+        width, height: of the frame, pixels.
+        reach: of the detector.
+        min_face: smallest face wanted, pixels of the frame; None for `automatic_min_face`.
+    """
+    longer = max(width, height)
+    if min_face is None:
+        wanted = max(min(reach.smallest / automatic_min_face(width, height), 1.0), reach.small_side / longer)
+    else:
+        wanted = max(reach.smallest / min_face, min(reach.small_side / longer, 1.0))
+    return min(wanted, MAX_ENLARGEMENT, math.sqrt(MAX_DETECTION_PIXELS / (width * height)), MAX_DETECTION_SIDE / longer)
+
+
+def resized(image: Image, scale: float) -> Image:
+    """Shrink by area averaging or enlarge bilinearly; at least 1 x 1 pixel remains."""
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=kernel).astype(np.uint8, copy=False)
+
+
+def to_frame(face: Face, factor_x: float, factor_y: float) -> Face:
+    """Multiply a face's coordinates: from the detection picture's pixels to the frame's."""
+    x1, y1, x2, y2 = face.box_xyxy
+    landmarks: Landmarks | None = None
+    if face.landmarks_xy is not None:
+        a, b, c, d, e = ((x * factor_x, y * factor_y) for x, y in face.landmarks_xy)
+        landmarks = (a, b, c, d, e)
+    return replace(face, box_xyxy=(x1 * factor_x, y1 * factor_y, x2 * factor_x, y2 * factor_y), landmarks_xy=landmarks)
+
+
+def without_duplicates(faces: list[Face]) -> list[Face]:
+    """Best first; of boxes that overlap by more than `SAME_FACE_IOU` the best alone."""
+    ranked = best_first(faces)
+    if len(ranked) < 2:
+        return ranked
+    boxes = np.array([face.box_xyxy for face in ranked], np.float64)
+    overlap = iou(boxes, boxes)
+    kept: list[int] = []
+    for index in range(len(ranked)):
+        if not any(overlap[index, other] > SAME_FACE_IOU for other in kept):
+            kept.append(index)
+    return [ranked[index] for index in kept]
+
+
+class ScaledDetector(ABC):
+    """A detector that looks at a resized frame. A subclass says how it finds faces in the picture it is given."""
+
+    def __init__(self, name: str, reach: Reach, min_face: float | None) -> None:
+        """Remember the reach and the smallest face wanted (pixels of the original frame; None: automatic).
+
+        Raises:
+            DetectorError: `min_face` is not a finite number above 0.
+        """
+        if min_face is not None and not (math.isfinite(min_face) and min_face > 0):
+            raise DetectorError(f"min_face: expected a number of pixels above 0; found {min_face}")
+        self._name = name
+        self._reach = reach
+        self._min_face = min_face
+        self._told = False
+
+    @property
+    def name(self) -> str:
+        """What the faces are marked with."""
+        return self._name
+
+    def detect(self, image: Image) -> list[Face]:
+        """See `Detector.detect`. Faces smaller than `min_face` are left out."""
+        check_image(image)
+        height, width = image.shape[:2]
+        scale = detection_scale(width, height, self._reach, self._min_face)
+        self._tell_limit(width, height, scale)
+        picture = np.ascontiguousarray(resized(np.ascontiguousarray(image), scale))
+        faces = self._found(picture, width, height)
+        coarse = (self._reach.coarse_side or math.inf) / max(picture.shape[:2])
+        if coarse * _COARSE_WORTH < 1:
+            faces += self._found(resized(picture, coarse), width, height)
+        smallest = TOLERANCE * (self._min_face or automatic_min_face(width, height))
+        return [face for face in without_duplicates(faces) if _large_and_inside(face, smallest, width, height)]
+
+    @abstractmethod
+    def _find(self, picture: Image) -> list[Face]:
+        """Faces of a contiguous picture in that picture's own pixels, in any order."""
+
+    def _found(self, picture: Image, width: int, height: int) -> list[Face]:
+        factors = width / picture.shape[1], height / picture.shape[0]
+        return [to_frame(face, *factors) for face in self._find(picture)]
+
+    def _tell_limit(self, width: int, height: int, scale: float) -> None:
+        if self._min_face is None or self._told or scale * self._min_face > self._reach.smallest * 0.99:
+            return
+        self._told = True
+        _log.warning(
+            "%s: min_face %g would need a picture too large to search (%d x %d enlarged %.1f times; at most %d pixels"
+            " and %g times); faces are found from about %.0f pixels upwards",
+            self._name, self._min_face, width, height, self._reach.smallest / self._min_face,
+            MAX_DETECTION_PIXELS, MAX_ENLARGEMENT, self._reach.smallest / scale,
+        )  # fmt: skip
+
+
+def check_score(min_score: float) -> float:
+    """Return `min_score` as it is.
+
+    Raises:
+        DetectorError: it is not within 0..1.
+    """
+    if not 0 <= min_score <= 1:
+        raise DetectorError(f"min_score: expected a number from 0 to 1; found {min_score}")
+    return min_score
+
+
+def _large_and_inside(face: Face, smallest: float, width: int, height: int) -> bool:
+    x1, y1, x2, y2 = face.box_xyxy
+    return max(x2 - x1, y2 - y1) >= smallest and x1 < width and y1 < height and x2 > 0 and y2 > 0

@@ -1,0 +1,184 @@
+"""What the user names -> files -> frames. A wrong name is an error at once; a bad file is a `Failure` among frames."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from mien.errors import MediaError
+from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
+from mien.records import Failure, Frame
+
+STDIN = "-"
+"""The source that means the bytes of one picture on standard input (a file of that name is `./-`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to decode.
+
+    `source` is what its frames, and any failure, are called. `path` is None for standard input. `problem` is set for a
+    folder inside a source that could not be searched: it has nothing to decode, and is not passed over in silence.
+    """
+
+    source: str
+    path: Path | None
+    problem: str | None = None
+
+
+def open_sources(sources: Sequence[str], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
+    """Every frame of every source, in order; a file that cannot be read is a `Failure`, and the rest go on.
+
+    The sources are looked up when this is called, not when the first frame is asked for.
+
+    Args:
+        sources: see `list_items`.
+        max_pixels: see `mien.media.image.decode`.
+
+    Raises:
+        MediaError: see `list_items`.
+    """
+    items = list_items(sources)
+    return chain.from_iterable(read_item(item, max_pixels=max_pixels) for item in items)
+
+
+def list_items(sources: Sequence[str]) -> list[Item]:
+    """The files behind `sources`, before any is decoded.
+
+    A source is, tried in this order:
+
+    - "-": the bytes of one picture on standard input;
+    - a file, whatever its name's suffix;
+    - a folder: every file below it with a suffix in `IMAGE_SUFFIXES`, sorted; hidden files and folders are skipped, and
+      links to folders are not followed;
+    - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the files that match and have a suffix in
+      `IMAGE_SUFFIXES` or the one that the pattern spells out, sorted.
+
+    A file is listed each time it is named itself, but what a folder or pattern finds is left out where it is listed
+    already, and so is a named file that an earlier folder or pattern has found.
+
+    Raises:
+        MediaError: a source that does not exist, a pattern that matches nothing, a folder without pictures; "-" twice.
+    """
+    if sources.count(STDIN) > 1:
+        raise MediaError(f"{STDIN!r} is named {sources.count(STDIN)} times; standard input can be read once")
+    items: list[Item] = []
+    named: set[str] = set()
+    searched: set[str] = set()
+    for source in sources:
+        found, by_name = _expand(source)
+        for item in found:
+            key = os.path.abspath(item.path) if item.path else item.source  # noqa: PTH100 - resolve() follows links
+            if key in searched or (key in named and not by_name):
+                continue
+            (named if by_name else searched).add(key)
+            items.append(item)
+    return items
+
+
+def read_item(item: Item, *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
+    """The frames of one item, and after them one `Failure` if it could not be read to its end.
+
+    The failure's frame index is the number of frames that came before it.
+    """
+    if item.problem is not None:
+        yield Failure(item.source, 0, item.problem)
+        return
+    index = 0
+    try:
+        for frame in read_image(item.path, max_pixels) if item.path else decode(_read_stdin(), STDIN, max_pixels):
+            yield frame
+            index += 1
+    except MediaError as error:
+        yield Failure(item.source, index, str(error))
+
+
+def _expand(source: str) -> tuple[list[Item], bool]:
+    """The items behind one source, and whether it names a single thing itself."""
+    if source == STDIN:
+        if sys.stdin.isatty():
+            raise MediaError(f"{STDIN}: expected a picture's bytes on standard input, found a terminal; pipe one in")
+        return [Item(STDIN, None)], True
+    if not source:
+        raise MediaError("a source is empty; expected a file, a folder, a pattern or '-'")
+    path = Path(source)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        if any(mark in source for mark in "*?["):
+            return _match(source), False
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise MediaError(f"{source}: no such file or folder; expected a picture, a folder or a pattern") from None
+        raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if stat.S_ISDIR(mode):
+        return _search(path), False
+    return [Item(str(path), path)], True
+
+
+def _search(folder: Path) -> list[Item]:
+    pictures: list[Path] = []
+    problems: list[Item] = []
+    others = 0
+
+    def note(error: OSError) -> None:
+        where = str(error.filename)
+        if where == str(folder):
+            raise MediaError(f"{folder}: this folder cannot be searched ({error.strerror})") from error
+        problems.append(Item(where, Path(where), f"{where}: this folder cannot be searched ({error.strerror})"))
+
+    for parent, name in _walk(folder, note):
+        path = Path(parent, name)
+        if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path):
+            pictures.append(path)
+        else:
+            others += 1
+    if not pictures and not problems:
+        raise MediaError(
+            f"{folder}: no pictures in this folder or below it; looked for {', '.join(sorted(IMAGE_SUFFIXES))}, and "
+            f"found {others} other file{'s' * (others != 1)} (name a file itself to have it tried whatever its suffix)"
+        )
+    return [Item(str(path), path) for path in sorted(pictures)] + problems
+
+
+def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, str]]:
+    """(folder, name) of every file below `folder` that is not hidden."""
+    for parent, folders, files in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                yield parent, name
+
+
+def _match(pattern: str) -> list[Item]:
+    # Path.glob takes no absolute pattern.
+    try:
+        matched = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    except ValueError as error:  # characters that no file system takes
+        raise MediaError(f"{pattern!r}: not a pattern that can match a file ({error})") from error
+    files = [path for path in matched if _is_file(path)]
+    wanted = (IMAGE_SUFFIXES | {Path(pattern).suffix.lower()}) - {""}
+    pictures = sorted({path for path in files if path.suffix.lower() in wanted})
+    if not pictures:
+        raise MediaError(
+            f"{pattern}: no picture matches this, only {len(files)} other files and {len(matched) - len(files)} "
+            f"folders; looked for {', '.join(sorted(wanted))}"
+        )
+    return [Item(str(path), path) for path in pictures]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether to try it: a pipe or device may never end and is not; a dangling link is, so that it is reported."""
+    return path.is_file() or path.is_symlink()
+
+
+def _read_stdin() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise MediaError(f"{STDIN}: standard input cannot be read ({error.strerror or error})") from error

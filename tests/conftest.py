@@ -1,0 +1,29 @@
+"""Fixtures shared by the tests."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from mien.bundle import Bundle, write_bundle
+from tests.models import tiny_golden, tiny_manifest, tiny_onnx
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path) -> Bundle:
+    """A sealed bundle whose answers are known exactly; its file lies in `tmp_path`."""
+    return write_bundle(tmp_path / "tiny.onnx", tiny_onnx(), tiny_manifest(), tiny_golden())
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Path:
+    """The bundled portrait: one face."""
+    return Path(str(resources.files("mien") / "samples/astronaut.jpg"))
+
+
+@pytest.fixture(scope="session")
+def group() -> Path:
+    """The bundled group picture: three faces."""
+    return Path(str(resources.files("mien") / "samples/group.jpg"))

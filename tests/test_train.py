@@ -1,0 +1,339 @@
+"""Training on a task that can be learnt in seconds: bright, dark and striped squares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+import torch
+
+from mien.bundle import load_bundle
+from mien.detect import StubDetector
+from mien.errors import DatasetError, TrainingError
+from mien.manifest import CropSpec, Framing, InputSpec
+from mien.records import Face
+from mien.session import Session
+from mien.verify import verify_bundle
+from mien_train import job, loop
+from mien_train.augment import augment
+from mien_train.calibrate import fit_temperature, measure_framing
+from mien_train.data import load_training_data, soft_targets
+from mien_train.networks import EmotionNet, build_network
+from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
+
+CLASSES = ("bright", "dark", "striped")
+SMALL = NetworkRecipe(widths=(8, 16), blocks=(1, 1), dropout=0.0)
+RECIPE = Recipe(network=SMALL, size=16, epochs=3, batch_size=16, learning_rate=0.05, warmup_epochs=0.5, ema_decay=0.9,
+                augment=AugmentRecipe(erase_share=0, brightness=0.05, contrast=0.1))  # fmt: skip
+
+OFF = AugmentRecipe(
+    rotate_deg=0, scale=0, shift=0, brightness=0, contrast=0, blur_share=0, low_res_share=0, noise=0, erase_share=0
+)
+"""Nothing but mirroring."""
+
+
+def squares(root: Path, per_class: int = 32) -> Path:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", per_class), ("validation", 12)):
+        for name in CLASSES:
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image = {
+                    "bright": np.full((16, 16), 200),
+                    "dark": np.full((16, 16), 50),
+                    "striped": np.tile([40, 220], (16, 8)),
+                }[name]
+                Image.fromarray((image + rng.integers(-20, 20, (16, 16))).astype(np.uint8)).save(folder / f"{i:03}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return squares(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    train(data, out)
+    return out
+
+
+def train(
+    data: Path, out: Path, recipe: Recipe = RECIPE, on_epoch: Callable[[loop.Epoch], None] = lambda e: None
+) -> None:
+    job.run(data, out, recipe, 1, on_epoch, lambda *a: None, lambda *a: None)
+
+
+def test_it_learns(run: Path):
+    history = loop.read_history(run)
+    assert [e.epoch for e in history] == [1, 2, 3]
+    assert history[-1].validation_accuracy > 0.9
+    assert (run / "curves.svg").read_text().startswith("<?xml")
+
+
+def test_the_run_folder_says_how_to_repeat_it(run: Path):
+    about = json.loads((run / "run.json").read_text())
+    assert parse_recipe(about["recipe"], "run.json") == RECIPE
+    assert about["classes"] == list(CLASSES)
+    assert set(about["versions"]) == {"python", "torch", "numpy"}
+
+
+def test_the_same_seed_gives_the_same_weights(data: Path, run: Path, tmp_path: Path):
+    train(data, tmp_path / "again")
+    assert _equal(run / "weights.pt", tmp_path / "again/weights.pt")
+    train(data, tmp_path / "other", RECIPE.model_copy(update={"seed": 1}))
+    assert not _equal(run / "weights.pt", tmp_path / "other/weights.pt")
+
+
+def test_a_killed_run_goes_on_and_ends_where_it_would_have(data: Path, run: Path, tmp_path: Path):
+    def kill(epoch: loop.Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "killed", on_epoch=kill)
+    seen: list[int] = []
+    train(data, tmp_path / "killed", on_epoch=lambda e: seen.append(e.epoch))
+    assert seen == [3]
+    assert _equal(run / "weights.pt", tmp_path / "killed/weights.pt")
+    assert [e.epoch for e in loop.read_history(tmp_path / "killed")] == [1, 2, 3]
+
+
+def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(data: Path, run: Path, tmp_path: Path):
+    with pytest.raises(TrainingError, match=r"recipe\.learning_rate was 0\.05, is 0\.01"):
+        train(data, run, RECIPE.model_copy(update={"learning_rate": 0.01}))
+    with pytest.raises(TrainingError, match="data_fingerprint"):
+        train(squares(tmp_path / "less", per_class=20), run)
+
+
+def test_a_bad_loss_stops_and_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def explode(epoch: loop.Epoch) -> None:
+        monkeypatch.setattr(loop.F, "cross_entropy", lambda *a: torch.tensor(float("nan"), requires_grad=True))
+
+    with pytest.raises(TrainingError, match=r"loss is nan at epoch 2, step 1 \(learning rate"):
+        train(data, tmp_path / "nan", on_epoch=explode)
+    assert torch.load(tmp_path / "nan/checkpoint.pt", weights_only=True)["epochs_done"] == 1
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save = torch.save
+
+    def full(state: object, file: object) -> None:
+        if isinstance(state, dict) and state.get("epochs_done") == 2:
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"No space left on device.*previous checkpoint is untouched"):
+        train(data, tmp_path / "full")
+    assert torch.load(tmp_path / "full/checkpoint.pt", weights_only=True)["epochs_done"] == 1
+    assert not list((tmp_path / "full").glob("*.tmp"))
+
+
+def test_pictures_repeated_in_validation_do_not_train(data: Path, tmp_path: Path):
+    root = squares(tmp_path / "leak")
+    leaked = root / "validation/dark/000.png"
+    (root / "train/bright/zzz.png").write_bytes(leaked.read_bytes())
+    found = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    assert len(found.train.labels) - len(found.train_rows) == 1
+    assert len(found.validation.labels) - len(found.clean_rows) == 1
+
+
+def test_a_corrupt_picture_is_left_out_and_named(tmp_path: Path):
+    root = squares(tmp_path / "corrupt")
+    (root / "train/dark/zzz.png").write_bytes(b"not a picture")
+    found = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    assert len(found.train.labels) == 96
+    assert "zzz.png" in found.train.failed[0]
+
+
+def test_the_cache_notices_a_changed_picture(tmp_path: Path):
+    root = squares(tmp_path / "d")
+    before = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(root / "train/dark/000.png")
+    after = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    assert before.fingerprint != after.fingerprint
+    assert (after.train.images.reshape(96, -1).sum(axis=1) == 0).sum() == 1
+
+
+def test_a_class_in_one_split_only_is_refused(tmp_path: Path):
+    root = squares(tmp_path / "odd")
+    (root / "validation/striped").rename(root / "validation/spotted")
+    with pytest.raises(DatasetError, match="class spotted, striped stands in only one"):
+        load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+
+
+def test_training_and_validation_must_both_be_there(tmp_path: Path):
+    (tmp_path / "train/a").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="no folder 'validation'"):
+        load_training_data(tmp_path, loop.input_spec(RECIPE), tmp_path / "cache")
+
+
+def test_too_few_pictures_for_a_batch_say_so(data: Path, tmp_path: Path):
+    with pytest.raises(TrainingError, match="do not fill one batch of 4096"):
+        train(data, tmp_path / "few", RECIPE.model_copy(update={"batch_size": 4096}))
+
+
+def test_votes_make_soft_targets(data: Path, tmp_path: Path):
+    train_pack = load_training_data(data, loop.input_spec(RECIPE), tmp_path / "cache").train
+    train_pack.votes[0] = [1, 3, 0]
+    targets = soft_targets(train_pack, 0.6, 0.0)
+    np.testing.assert_allclose(targets[0], [0.6 + 0.4 * 0.25, 0.4 * 0.75, 0], atol=1e-6)
+    np.testing.assert_allclose(targets[1], [1, 0, 0])
+    np.testing.assert_allclose(soft_targets(train_pack, 0.6, 0.1).sum(axis=1), 1, atol=1e-6)
+
+
+def test_an_auxiliary_output_learns_votes_and_is_not_exported(data: Path, tmp_path: Path):
+    recipe = RECIPE.model_copy(update={"votes_weight": 0.5, "epochs": 1})
+    train(data, tmp_path / "aux", recipe)
+    assert torch.load(tmp_path / "aux/weights.pt", weights_only=True)["head.weight"].shape[0] == 6
+
+
+# --- augmentation, networks, recipes ------------------------------------------------------------------------------
+
+
+def test_augmentation_is_repeatable_and_keeps_shape_and_range():
+    x = torch.rand(32, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+    a, b = (augment(x, AugmentRecipe(), torch.Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape == x.shape
+    assert 0 <= float(a.min()) <= float(a.max()) <= 1
+    assert not torch.equal(a, augment(x, AugmentRecipe(), torch.Generator().manual_seed(8)))
+
+
+def test_augmentation_turned_off_changes_nothing():
+    off = OFF.model_copy(update={"flip": False})
+    x = torch.rand(4, 3, 32, 32)
+    torch.testing.assert_close(augment(x, off, torch.Generator()), x, atol=1e-5, rtol=0)
+
+
+def test_flipping_alone_mirrors():
+    x = torch.rand(64, 1, 16, 16)
+    y = augment(x, OFF, torch.Generator().manual_seed(0))
+    same = (y - x).abs().amax(dim=(1, 2, 3)) < 1e-4
+    mirrored = (y - x.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-4
+    assert (same ^ mirrored).all()
+    assert 16 < int(same.sum()) < 48
+
+
+def test_the_courses_network_has_the_courses_names_and_shapes():
+    shapes = {k: tuple(v.shape) for k, v in EmotionNet(3).state_dict().items() if k.endswith("weight")}
+    assert shapes == {
+        "conv1.weight": (64, 3, 3, 3), "conv2.weight": (128, 64, 3, 3), "conv3.weight": (256, 128, 4, 4),
+        "fc1.weight": (256, 4096), "fc2.weight": (64, 256), "fc3.weight": (3, 64),
+    }  # fmt: skip
+    assert EmotionNet(3)(torch.zeros(2, 3, 48, 48)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("stem", ["full", "pool"])
+def test_the_residual_network_takes_any_batch(stem: str):
+    network = build_network(
+        NetworkRecipe.model_validate({"stem": stem, "widths": (8, 8), "blocks": (1, 2)}), 1, 7, 48
+    ).eval()
+    assert network(torch.zeros(5, 1, 48, 48)).shape == (5, 7)
+
+
+def test_networks_that_cannot_be_built_say_why():
+    with pytest.raises(TrainingError, match="takes 3 x 48 x 48"):
+        build_network(NetworkRecipe(name="si100b"), 1, 3, 48)
+    with pytest.raises(TrainingError, match=r"network\.widths has 2 stages and network\.blocks 1"):
+        build_network(NetworkRecipe(widths=(8, 8), blocks=(1,)), 1, 3, 48)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learnig_rate = 0.1", "did you mean 'learning_rate'"),
+        ("[augment]\nrotate = 3", r"unknown field 'augment\.rotate'; did you mean 'rotate_deg'"),
+        ("epochs = 0", "epochs: .*greater than or equal to 1"),
+        ("epochs = ", "not valid TOML"),
+    ],
+)
+def test_a_wrong_recipe_names_the_field(text: str, message: str, tmp_path: Path):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        load_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda p: p.name)
+def test_the_shipped_recipes_are_valid(path: Path):
+    recipe = load_recipe(path)
+    assert build_network(recipe.network, 1 if recipe.color == "gray" else 3, 7, recipe.size)
+
+
+# --- calibration and export ---------------------------------------------------------------------------------------
+
+
+def test_the_framing_undoes_the_detectors_habit():
+    """A detector that always draws a box of 60 % of the crop, a tenth too high: margin and shift say so."""
+    size = 16 * 4
+    box = (size - 0.3 * size, size - 0.4 * size, size + 0.3 * size, size + 0.2 * size)
+    report = measure_framing(np.zeros((30, 16, 16, 1), np.uint8), StubDetector([Face(box, 0.9, None, "stub")]), "none")
+    assert report.framing.margin == pytest.approx(1 / 0.6, abs=0.01)
+    assert report.framing.shift_xy == (0.0, pytest.approx(0.1, abs=0.01))
+    assert (report.tried, report.found) == (30, 30)
+
+
+def test_a_detector_that_finds_nothing_cannot_be_calibrated():
+    with pytest.raises(TrainingError, match="finds a face in 0 of 25"):
+        measure_framing(np.zeros((25, 16, 16, 1), np.uint8), StubDetector(), "none")
+
+
+def test_the_temperature_is_recovered():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (20_000, 5)).astype(np.float32)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1).clip(0, 4)
+    assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
+
+
+def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    size = 16 * 4
+    stub = StubDetector([Face((size / 2, size / 2, size * 1.5, size * 1.5), 0.9, None, "stub")])
+    monkeypatch.setattr(job, "make_detector", lambda name: stub)
+    result = job.export_run(
+        run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60, lambda *a: None
+    )
+    bundle = load_bundle(tmp_path / "squares.onnx")
+    assert bundle.manifest == result.bundle.manifest
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    assert bundle.manifest.classes == CLASSES
+    assert bundle.manifest.crop.framing("libface") == Framing(margin=1.0, shift_xy=(0.0, 0.0))
+    bright = np.full((1, 16, 16, 1), 200, np.uint8)
+    assert Session(bundle, threads=1).run(bright)[0].argmax() == 0
+    assert {m.split for m in bundle.manifest.metrics} >= {"validation"}
+
+
+def test_an_unfinished_run_is_not_exported(run: Path, data: Path, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text((run / "run.json").read_text())
+    with pytest.raises(TrainingError, match="stopped after epoch 0 of 3"):
+        job.export_run(tmp_path / "run", data, tmp_path / "x.onnx", "x", "", "", 60, lambda *a: None)
+    with pytest.raises(TrainingError, match="not a run folder"):
+        job.export_run(tmp_path, data, tmp_path / "x.onnx", "x", "", "", 60, lambda *a: None)
+
+
+def test_training_crops_are_those_of_inference():
+    """One preprocessing: the same picture through the training pack and through `cut` is the same array."""
+    from mien.crop import cut, whole_face
+
+    image = np.random.default_rng(0).integers(0, 256, (100, 90, 3), dtype=np.uint8)
+    spec = InputSpec(height=48, width=48, channels=1, color="gray")
+    other = CropSpec(align="eyes", framings={"default": Framing(margin=2.0)})
+    np.testing.assert_array_equal(
+        cut(image, [whole_face(image)], CropSpec(), spec), cut(image, [whole_face(image)], other, spec)
+    )
+
+
+def _equal(a: Path, b: Path) -> bool:
+    first, second = (torch.load(p, weights_only=True) for p in (a, b))
+    return all(torch.equal(first[k], second[k]) for k in first)

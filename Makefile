@@ -1,8 +1,8 @@
 # Everything a contributor types. The two that matter: `make demo` and `make test`.
 PYTHON ?= python3
 # The exact versions that CI tests; the ranges that users get stand in pyproject.toml.
-PIP := -q --disable-pip-version-check -c constraints.txt
-SAMPLE := src/mien/samples/astronauts.jpg
+PIP := -q --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
+SAMPLE := src/mien/samples/group.jpg
 
 .PHONY: demo test lint check wheel clean
 

@@ -174,6 +174,15 @@ def test_golden_vectors_show_a_model_that_computes_something_else(tmp_path: Path
     assert "largest difference" in check.detail
 
 
+def test_a_model_that_gives_no_numbers_is_an_error(tmp_path: Path):
+    model = onnx.load_from_string(tiny_onnx())
+    (scale,) = [t for t in model.graph.initializer if t.name == "scale"]
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.float32("nan"), "scale"))
+    bundle = write_bundle(tmp_path / "nan.onnx", model.SerializeToString(), tiny_manifest(), tiny_golden())
+    with pytest.raises(BundleError, match="not finite"):
+        Session(bundle, threads=1).run(np.zeros((1, 48, 48, 1), np.uint8))
+
+
 def test_a_provider_that_is_not_there_is_refused(tiny_bundle: Bundle):
     with pytest.raises(BundleError, match="TensorrtExecutionProvider is not in this ONNX Runtime"):
         Session(tiny_bundle, providers=["TensorrtExecutionProvider"])

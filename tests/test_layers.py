@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src"
 LAYERS = [
     {"errors", "_version"},
     {"records"},
-    {"geometry", "manifest", "onnxfile"},
+    {"geometry", "lettering", "manifest", "onnxfile"},
     {"crop", "media", "metrics"},
     {"bundle", "detect", "dataset", "draw", "results"},
     {"session"},

@@ -298,10 +298,10 @@ def test_postscript_is_not_run():
 def test_a_header_that_claims_60000_x_60000():
     bomb = png(60_000, 60_000, 8, 2, bytes(100))
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(MediaError, match=f"larger than the limit of {MAX_PIXELS:,} pixels; shrink it"):
         list(decode(bomb, "bomb"))
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 1
     assert peak < 4_000_000

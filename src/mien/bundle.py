@@ -161,7 +161,8 @@ def _resolve(name: str | os.PathLike[str]) -> Path:
 def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
     try:
         parts: dict[str, Any] = json.loads(text)
-        crops: Crops = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8).reshape(parts["shape"])
+        pixels = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8)
+        crops: Crops = pixels.reshape([int(n) for n in parts["shape"]])
         probabilities: NDArray[np.float32] = np.asarray(parts["probabilities"], np.float32).reshape(
             len(crops), len(manifest.classes)
         )

@@ -180,8 +180,9 @@ def _mark(reading: Reading, frame: _Rect) -> _Mark | None:
     wanted = max(min(0.026 * frame_side, 0.18 * face_side), 11)
     tag_px = round(min(wanted, 0.1 * frame.x2, 0.25 * frame.y2))
     left, top, right, bottom = (round(value) for value in reading.face.box_xyxy)
-    # One pixel beyond the frame is as good as any number of them.
-    box = _Rect(max(left, -1), max(top, -1), min(right, frame.x2 + 1), min(bottom, frame.y2 + 1))
+    # Farther out than any line is thick, the edge is not seen: one frame's side stands for any number of pixels.
+    far = frame_side + 8
+    box = _Rect(max(left, -far), max(top, -far), min(right, frame.x2 + far), min(bottom, frame.y2 + far))
     return _Mark(reading.expression, box, tag_px)
 
 
@@ -201,14 +202,16 @@ def _outline(canvas: Image, mark: _Mark) -> None:
 
 
 def _draw_tag(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> None:
+    if mark.tag_px < MIN_TAG_PX:
+        return
     label, percent = mark.expression.label, f"{mark.expression.confidence:.0%}"
     places: list[tuple[str, int, _Rect]] = []
-    for px in dict.fromkeys((mark.tag_px, max(round(mark.tag_px * 0.75), 10))):
+    for px in dict.fromkeys((mark.tag_px, min(max(round(mark.tag_px * 0.75), 10), mark.tag_px))):
         for text in (f"{label} {percent}", label):
             pad = max(2, round(px * 0.3))
             size = (text_width(text, px) + 2 * pad, round(px * 1.3) + pad)
             places += [(text, px, rect) for rect in _tag_places(mark.box, size, frame)]
-    if not places or places[0][1] < MIN_TAG_PX:
+    if not places:
         return
     others = [rect for rect in taken if rect is not mark.box]
     free = (place for place in places if not any(place[2].overlaps(other) for other in others))

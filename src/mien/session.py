@@ -79,6 +79,9 @@ class Session:
         found: dict[str, Scores] = dict(
             zip(wanted, self._session.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
         )
+        broken = [name for name, values in found.items() if not np.isfinite(values).all()]
+        if broken:
+            raise BundleError(f"{self.bundle.path}: the model's {broken[0]} are not finite numbers for this input")
         if names.probabilities is None:
             logits = found[str(names.logits)]
             return softmax(logits / self.manifest.calibration.temperature), logits
@@ -98,7 +101,7 @@ def _to_tensor(crops: Crops, spec: InputSpec) -> NDArray[Any]:
         mean = np.asarray(spec.mean or 0.0, np.float32)
         std = np.asarray(spec.std or 1.0, np.float32)
         tensor = (crops.astype(np.float32) * np.float32(spec.scale) - mean) / std
-    return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2)) if spec.layout == "NCHW" else tensor
+    return np.ascontiguousarray(np.moveaxis(tensor, 3, 1)) if spec.layout == "NCHW" else tensor
 
 
 def _check_graph(bundle: Bundle, session: Any) -> None:

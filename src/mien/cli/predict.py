@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,6 +144,7 @@ class _Table:
             return
         frame = result.frame
         name = frame.source if frame.time_s is None else f"{frame.source} @{frame.time_s:.2f}s"
+        name = name.encode("utf-8", "backslashreplace").decode()  # a name need not be text
         name = name if len(name) <= self.width else "..." + name[3 - self.width :]
         if not result.readings:
             typer.echo(f"{name:{self.width}}     -  no face found")
@@ -161,13 +163,14 @@ class _Gallery:
     """The annotated pictures of a run: names that do not clash, chosen before the first is written."""
 
     def __init__(self, folder: Path, items: Sequence[Item], overwrite: bool) -> None:
-        stems = [Path(item.source).stem if item.path else "stdin" for item in items]
-        used: Counter[str] = Counter()
+        used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
         self.paths: list[Path] = []
-        for stem in stems:
-            used[stem.lower()] += 1
-            number = used[stem.lower()]
-            self.paths.append(folder / (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg"))
+        for item in items:
+            stem = Path(item.source).stem if item.path else "stdin"
+            names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+            name = next(name for name in names if name.lower() not in used)
+            used.add(name.lower())
+            self.paths.append(folder / f"{name}.jpg")
         existing = [p for p in self.paths if p.exists()]
         if existing and not overwrite:
             raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")

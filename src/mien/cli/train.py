@@ -11,6 +11,11 @@ import typer
 from mien.cli.progress import progress
 from mien.errors import TrainingError
 
+HEADER = (
+    f"{'epoch':>9}  {'rate':>7}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>9}  {'accuracy':>8}  "
+    f"{'no repeats':>10}  {'s':>5}"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -29,11 +34,6 @@ def train(
     """Train a network; resume it by giving the same command again."""
     job: Any = _trainer("job")
     wanted = job.choose_recipe(recipe, {"epochs": epochs, "seed": seed})
-    typer.echo(
-        f"{'epoch':>9}  {'rate':>7}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>9}  {'accuracy':>8}  "
-        f"{'no repeats':>10}  {'s':>5}"
-    )
-
     with progress() as bar:
         decoding = bar.add_task("decoding", total=None, note="")
         task = bar.add_task("epoch", total=None, note="", visible=False)
@@ -47,12 +47,17 @@ def train(
                 task, description=f"epoch {epoch + 1}/{wanted.epochs}", completed=step, total=steps, visible=True
             )
 
+        told = False
+
         def on_epoch(e: Any) -> None:
-            bar.console.file.flush()
+            nonlocal told
+            if not told:
+                typer.echo(HEADER)
+                told = True
             typer.echo(
                 f"{f'{e.epoch}/{wanted.epochs}':>9}  {e.learning_rate:7.4f}  {e.train_loss:10.4f}  "
-                f"{e.train_accuracy:8.2%}  "
-                f"{e.validation_loss:9.4f}  {e.validation_accuracy:8.2%}  {e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
+                f"{e.train_accuracy:8.2%}  {e.validation_loss:9.4f}  {e.validation_accuracy:8.2%}  "
+                f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
         job.run(data, out, wanted, threads, on_epoch, on_step, on_decode)

@@ -23,14 +23,14 @@ wheel: .venv/ready
 	.venv/bin/python -m build --wheel --outdir dist
 
 .venv-demo/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-demo
+	@$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/pip install $(PIP) .
-	touch $@
+	@touch $@
 
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	.venv/bin/pip install $(PIP) -e '.[dev]'
-	touch $@
+	@touch $@
 
 clean:
 	rm -rf .venv .venv-demo dist build demo-output .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from mien.session import Session
 from mien_train.export import Deployed
 from mien_train.loop import output_columns
 from mien_train.networks import build_network
-from mien_train.recipe import parse_recipe
+from mien_train.recipe import Recipe, parse_recipe
 
 SECONDS = 3.0
 
@@ -40,7 +40,8 @@ def main() -> None:
     torch.set_num_threads(1)
     bundle = load_bundle("default")
     manifest = bundle.manifest
-    recipe = parse_recipe(dict(manifest.training.recipe), "manifest")
+    # A manifest notes more beside the recipe than a recipe may hold.
+    recipe = parse_recipe({k: v for k, v in manifest.training.recipe.items() if k in Recipe.model_fields}, "manifest")
     classes = len(manifest.classes)
     # Speed does not depend on the weights' values, so a fresh network of the same recipe stands for the trained one.
     network = build_network(recipe.network, manifest.input.channels, output_columns(recipe, classes), recipe.size)

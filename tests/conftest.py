@@ -6,9 +6,14 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mien.bundle import Bundle, write_bundle
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
+
+# A busy machine is not a failure, and a failure must be seen again: no deadlines, the same examples every time.
+settings.register_profile("mien", deadline=None, derandomize=True)
+settings.load_profile("mien")
 
 
 @pytest.fixture

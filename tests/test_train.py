@@ -115,6 +115,19 @@ def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(data: Path
         train(squares(tmp_path / "less", per_class=20), run)
 
 
+def test_a_run_may_start_from_anothers_weights(data: Path, run: Path, tmp_path: Path):
+    gentle = RECIPE.model_copy(update={"epochs": 1, "learning_rate": 1e-6, "seed": 5})
+    job.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3, initial=run / "weights.pt")
+    assert loop.read_history(tmp_path / "tuned")[0].validation_accuracy > 0.9
+    with pytest.raises(TrainingError, match="initial_weights_sha256"):
+        job.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3)
+    with pytest.raises(TrainingError, match="no such file; expected weights"):
+        job.run(data, tmp_path / "none", gentle, 1, *[lambda *a: None] * 3, initial=tmp_path / "none.pt")
+    (tmp_path / "odd.pt").write_bytes(b"odd")
+    with pytest.raises(TrainingError, match="not the weights of this recipe"):
+        job.run(data, tmp_path / "odd", gentle, 1, *[lambda *a: None] * 3, initial=tmp_path / "odd.pt")
+
+
 def test_a_bad_loss_stops_and_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def explode(epoch: loop.Epoch) -> None:
         monkeypatch.setattr(loop.F, "cross_entropy", lambda *a: torch.tensor(float("nan"), requires_grad=True))

@@ -46,6 +46,7 @@ def run(
     on_epoch: Callable[[Epoch], None],
     on_step: Callable[[int, int, int], None],
     on_decode: Callable[[int, int], None],
+    initial: Path | None = None,
 ) -> None:
     """Train, or resume; the curves are drawn again after every epoch."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -54,7 +55,7 @@ def run(
         draw_curves(read_history(out), out / "curves.svg")
         on_epoch(epoch)
 
-    train_loop(data, out, recipe, after_epoch, on_step, on_decode)
+    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,11 @@ def export_run(
         input=spec,
         crop=CropSpec(align=recipe.align, framings=_framings(framings)),
         training=TrainingInfo(
-            data=about_data, licence=licence, recipe=about["recipe"], seed=recipe.seed, code=about.get("git_commit", "")
+            data=about_data,
+            licence=licence,
+            recipe={**about["recipe"], "initial_weights_sha256": about.get("initial_weights_sha256", "")},
+            seed=recipe.seed,
+            code=about.get("git_commit", ""),
         ),
     )
     temperature = fit_temperature(
@@ -123,7 +128,7 @@ def export_run(
     deployed = Deployed(network, classes, temperature)
     graph = to_onnx(deployed, spec)
     # What is measured is what ships: the converted graph, in the runtime that will run it.
-    logits = _logits(Session(Bundle(out, graph, manifest, None, sealed=False)), data.validation.images)
+    logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False)), data.validation.images)
     manifest = manifest.model_copy(
         update={
             "calibration": Calibration(temperature=temperature, split="validation"),
@@ -169,7 +174,8 @@ def _framings(reports: dict[str, FramingReport]) -> dict[str, Framing]:
     return {DEFAULT_FRAMING: measured[default_detector_name()], **measured}
 
 
-def _logits(session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def session_logits(session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits float32 `[N, K]` of uint8 `[N, H, W, C]`, in batches."""
     return np.concatenate([session.run(np.array(images[i : i + 256]))[1] for i in range(0, len(images), 256)])
 
 
@@ -188,7 +194,7 @@ def _measure(logits: NDArray[np.float32], temperature: float, data: TrainingData
         metric("accuracy", accuracy(labels[clean], probabilities[clean]), clean_split, len(clean)),
         metric("log loss", log_loss(labels[clean], probabilities[clean]), clean_split, len(clean)),
         metric(
-            "calibration error (cross-fitted)", _cross_fitted_ece(logits[clean], labels[clean]), clean_split, len(clean)
+            "calibration error (cross-fitted)", cross_fitted_ece(logits[clean], labels[clean]), clean_split, len(clean)
         ),
     ]
     if set(COURSE_CLASSES) < set(classes):
@@ -197,7 +203,7 @@ def _measure(logits: NDArray[np.float32], temperature: float, data: TrainingData
     return metrics
 
 
-def _cross_fitted_ece(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def cross_fitted_ece(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Calibration error with each half's temperature fitted on the other half: no sample judges its own fit."""
     order = np.random.default_rng(0).permutation(len(labels))
     halves = order[::2], order[1::2]

@@ -7,6 +7,7 @@ A run is a folder: `run.json` (recipe, data, versions), `history.jsonl` (one lin
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import os
@@ -71,8 +72,16 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_decode: Callable[[int, int], None] = lambda done, total: None,
+    initial: Path | None = None,
 ) -> Path:
     """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
+
+    Args:
+        data_root: a labelled folder.
+        run: the run folder.
+        recipe: what to do.
+        on_epoch, on_step, on_decode: called as the work goes on.
+        initial: weights to start from (`weights.pt` of a run of the same network), instead of fresh ones.
 
     Returns:
         the path of the averaged weights.
@@ -83,8 +92,8 @@ def train(
     """
     run.mkdir(parents=True, exist_ok=True)
     data = load_training_data(data_root, input_spec(recipe), run / "cache", on_decode)
-    _claim(run, recipe, data)
-    trainer = _Trainer(recipe, data)
+    _claim(run, recipe, data, initial)
+    trainer = _Trainer(recipe, data, initial)
     first = trainer.restore(run / "checkpoint.pt")
     for epoch in range(first, recipe.epochs):
         result = trainer.run_epoch(epoch, on_step)
@@ -117,7 +126,7 @@ def predict_logits(network: nn.Module, images: np.ndarray, precision: str) -> Te
 class _Trainer:
     """Network, moving average and optimiser of one run."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData) -> None:
+    def __init__(self, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
         self.recipe, self.data = recipe, data
         torch.manual_seed(recipe.seed)
         spec = input_spec(recipe)
@@ -125,6 +134,8 @@ class _Trainer:
             recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
         )
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        if initial:
+            _load_initial(self.network, initial)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -247,13 +258,27 @@ def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _claim(run: Path, recipe: Recipe, data: TrainingData) -> None:
+def _load_initial(network: nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such file; expected weights.pt of a finished run") from None
+    except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
+        raise TrainingError(f"{path}: not the weights of this recipe's network ({error})") from error
+
+
+def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
     """Write `run.json`, or refuse a folder that holds a run of another recipe or other data."""
     path = run / "run.json"
-    wanted = {"recipe": recipe.model_dump(mode="json"), "data_fingerprint": data.fingerprint}
+    start = hashlib.sha256(initial.read_bytes()).hexdigest() if initial and initial.is_file() else ""
+    wanted = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data_fingerprint": data.fingerprint,
+        "initial_weights_sha256": start,
+    }
     if path.exists():
         found = json.loads(path.read_text())
-        changed = [k for k in wanted if found[k] != wanted[k]]
+        changed = [k for k in wanted if found.get(k, "") != wanted[k]]
         if changed:
             raise TrainingError(
                 f"{run} holds a run with another {' and '.join(changed)}: {_difference(found, wanted)}; choose "
@@ -286,7 +311,7 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
             return {prefix: value}
         return {k: v for name, part in value.items() for k, v in flat(part, f"{prefix}.{name}".lstrip(".")).items()}
 
-    a, b = flat({k: found[k] for k in wanted}), flat(wanted)
+    a, b = flat({k: found.get(k, "") for k in wanted}), flat(wanted)
     return ", ".join(
         f"{k} was {a.get(k)!r}, is {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)
     )

@@ -25,6 +25,7 @@ from mien_train import job, loop
 from mien_train.augment import augment
 from mien_train.calibrate import fit_temperature, measure_framing
 from mien_train.data import load_training_data, soft_targets
+from mien_train.initial import load_initial
 from mien_train.networks import EmotionNet, build_network
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
 
@@ -324,6 +325,39 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     bright = np.full((1, 16, 16, 1), 200, np.uint8)
     assert Session(bundle, threads=1).run(bright)[0].argmax() == 0
     assert {m.split for m in bundle.manifest.metrics} >= {"validation"}
+
+    # The bundle is a place to start from: the network that is taken out of it computes what the graph computes.
+    network = build_network(SMALL, 1, 3, 16)
+    images = load_training_data(data, loop.input_spec(RECIPE), run / "cache").train.images
+    load_initial(
+        network, tmp_path / "squares.onnx", loop.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
+    )
+    found = loop.predict_logits(network, images, "fp32").numpy()
+    np.testing.assert_allclose(found, Session(bundle, threads=1).run(np.array(images))[1], atol=1e-3)
+    network.train()  # and its normalisations know the statistics of the pictures
+    with torch.no_grad():
+        trained = network(loop.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
+    np.testing.assert_allclose(trained, found, atol=1e-2)
+
+    with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stem\.0\.weight is"):
+        load_initial(
+            build_network(NetworkRecipe(widths=(4, 16), blocks=(1, 1)), 1, 3, 16),
+            tmp_path / "squares.onnx",
+            torch.zeros(2, 1, 16, 16),
+        )
+    with pytest.raises(TrainingError, match=r"conv1\.weight is missing"):
+        load_initial(
+            build_network(NetworkRecipe(widths=(8, 16), blocks=(1, 2)), 1, 3, 16),
+            tmp_path / "squares.onnx",
+            torch.zeros(2, 1, 16, 16),
+        )
+
+
+def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch):
+    for abilities, precision in (({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=abilities: found, raising=False)
+        assert loop.resolve_precision("auto") == precision
+        assert loop.resolve_precision("fp32") == "fp32"
 
 
 def test_an_unfinished_run_is_not_exported(run: Path, data: Path, tmp_path: Path):

@@ -7,7 +7,6 @@ A run is a folder: `run.json` (recipe, data, versions), `history.jsonl` (one lin
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 import os
@@ -28,11 +27,14 @@ from mien.errors import TrainingError
 from mien.manifest import InputSpec
 from mien_train.augment import augment
 from mien_train.data import Pack, TrainingData, load_training_data, soft_targets
+from mien_train.initial import initial_digest, load_initial
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe
 
 RUN_VERSION = 1
 EVALUATION_BATCH = 512
+SETTLE_PICTURES = 1024
+"""Pictures that give the statistics of normalisations when a run starts from a bundle."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ def normalise(images: Tensor) -> Tensor:
     return images * 2 - 1
 
 
+def resolve_precision(wanted: str) -> str:
+    """`auto` -> bf16 where the processor multiplies in it, else fp32: emulated bf16 is ten times slower than fp32."""
+    if wanted != "auto":
+        return wanted
+    abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
+
+
 def train(
     data_root: Path,
     run: Path,
@@ -81,7 +91,7 @@ def train(
         run: the run folder.
         recipe: what to do.
         on_epoch, on_step, on_decode: called as the work goes on.
-        initial: weights to start from (`weights.pt` of a run of the same network), instead of fresh ones.
+        initial: weights to start from instead of fresh ones: see `load_initial`.
 
     Returns:
         the path of the averaged weights.
@@ -128,6 +138,7 @@ class _Trainer:
 
     def __init__(self, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
         self.recipe, self.data = recipe, data
+        self.precision = resolve_precision(recipe.precision)
         torch.manual_seed(recipe.seed)
         spec = input_spec(recipe)
         network = build_network(
@@ -135,7 +146,8 @@ class _Trainer:
         )
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:
-            _load_initial(self.network, initial)
+            spread = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]  # over all classes
+            load_initial(self.network, initial, normalise(_to_tensor(data.train.images[spread])))
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -162,7 +174,7 @@ class _Trainer:
             inputs = normalise(augment(images, self.recipe.augment, generator)).contiguous(
                 memory_format=torch.channels_last
             )
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
                 outputs = self.network(inputs).float()
             loss = self._loss(outputs, targets, votes)
             if not math.isfinite(loss.item()):
@@ -227,7 +239,7 @@ class _Trainer:
 
     def _validate(self) -> tuple[float, float, float]:
         pack: Pack = self.data.validation
-        logits = predict_logits(self.average, pack.images, self.recipe.precision)[:, : len(pack.classes)]
+        logits = predict_logits(self.average, pack.images, self.precision)[:, : len(pack.classes)]
         labels = torch.from_numpy(pack.labels)
         right = logits.argmax(1) == labels
         clean = right[torch.from_numpy(self.data.clean_rows)] if len(self.data.clean_rows) else right
@@ -258,23 +270,13 @@ def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _load_initial(network: nn.Module, path: Path) -> None:
-    try:
-        network.load_state_dict(torch.load(path, weights_only=True))
-    except FileNotFoundError:
-        raise TrainingError(f"{path}: no such file; expected weights.pt of a finished run") from None
-    except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
-        raise TrainingError(f"{path}: not the weights of this recipe's network ({error})") from error
-
-
 def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
     """Write `run.json`, or refuse a folder that holds a run of another recipe or other data."""
     path = run / "run.json"
-    start = hashlib.sha256(initial.read_bytes()).hexdigest() if initial and initial.is_file() else ""
     wanted = {
         "recipe": recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,
-        "initial_weights_sha256": start,
+        "initial_weights_sha256": initial_digest(initial),
     }
     if path.exists():
         found = json.loads(path.read_text())
@@ -300,6 +302,7 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) 
         },
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         "threads": torch.get_num_threads(),
+        "precision": resolve_precision(recipe.precision),
         "git_commit": _git_commit(),
     }
     _write_text(path, json.dumps(about, indent=2))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien.errors import TrainingError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class _Part(BaseModel):
@@ -58,7 +53,7 @@ class AugmentRecipe(_Part):
 
 
 class Recipe(_Part):
-    """One training run. Equal recipes on equal data with equal versions and threads give equal weights."""
+    """One training run. Equal recipes on equal data with equal versions, threads and processor give equal weights."""
 
     network: NetworkRecipe = Field(default_factory=lambda: NetworkRecipe.model_validate({}))
     augment: AugmentRecipe = Field(default_factory=lambda: AugmentRecipe.model_validate({}))
@@ -86,7 +81,9 @@ class Recipe(_Part):
         0.999, ge=0, lt=1, description="moving average of the weights, per step; the average is what is kept"
     )
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16: autocast with channels_last")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="bf16: autocast; auto: bf16 where the processor has it, else fp32"
+    )
     seed: int = Field(0, ge=0)
 
 
@@ -97,10 +94,10 @@ def load_recipe(path: Path) -> Recipe:
         TrainingError: no such file, not TOML, an unknown field (with the nearest known one) or a value out of range.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomli.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(f"{path}: cannot read the recipe ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
+    except tomli.TOMLDecodeError as error:
         raise TrainingError(f"{path}: not valid TOML ({error})") from error
     return parse_recipe(values, str(path))
 

@@ -1,0 +1,130 @@
+"""Weights to start from: a run's `weights.pt`, or a bundle that mien exported.
+
+A bundle's graph has its batch normalisations folded into the convolutions. `load_initial` takes them apart again, so
+that the network computes what the bundle computes and can be trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from mien.bundle import load_bundle
+from mien.errors import MienError, TrainingError
+
+FILTER_NORM = 3**-0.5
+"""Norm of a filter in PyTorch's default initialisation; a filter before a normalisation may have any."""
+
+
+def initial_digest(source: Path | None) -> str:
+    """sha256 of the weights to start from; empty without any, or where there is no such file."""
+    if source is None:
+        return ""
+    if source.suffix == ".pt" and source.is_file():
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(load_bundle(str(source)).model).hexdigest()
+    except MienError:
+        return ""
+
+
+def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
+    """Give `network` the weights of `source`.
+
+    Args:
+        network: of the same shape as the one the weights come from.
+        source: `weights.pt`, or a bundle (`.onnx`, or the name of a bundled model).
+        images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
+
+    Raises:
+        TrainingError: no such file, or not the weights of this network.
+    """
+    if source.suffix == ".pt" and not source.is_file():
+        raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, or a bundle")
+    try:
+        if source.suffix == ".pt":
+            network.load_state_dict(torch.load(source, weights_only=True))
+        else:
+            _unfold(network, _tensors(load_bundle(str(source)).model), images)
+    except MienError:
+        raise
+    except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
+        raise TrainingError(f"{source}: not the weights of this recipe's network ({error})") from error
+
+
+def _tensors(model: bytes) -> dict[str, Tensor]:
+    """The graph's tensors under the network's own names."""
+    graph = onnx.load_model_from_string(model).graph
+    return {
+        i.name.removeprefix("network."): torch.from_numpy(np.array(numpy_helper.to_array(i)))
+        for i in graph.initializer
+        if i.name.startswith("network.")
+    }
+
+
+@torch.no_grad()
+def _unfold(network: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> None:
+    left = set(tensors)
+    for name, convolution, norm in _normalised(network):
+        _fill(convolution.weight, f"{name}.weight", tensors)
+        _fill(norm.bias, f"{name}.weight_bias", tensors)
+        norm.weight.fill_((1 + norm.eps) ** 0.5)  # with mean 0 and variance 1: nothing but the bias
+        norm.reset_running_stats()
+        left -= {f"{name}.weight", f"{name}.weight_bias"}
+    for name, parameter in network.named_parameters():
+        if name.startswith("head."):
+            _fill(parameter, name, tensors)
+            left.discard(name)
+    if left:
+        raise ValueError(f"the file has {min(left)} too, which the network lacks")
+    _settle(network, images)
+
+
+def _fill(parameter: Tensor, name: str, tensors: dict[str, Tensor]) -> None:
+    if name not in tensors:
+        raise ValueError(f"{name} is missing")
+    if tensors[name].shape != parameter.shape:
+        raise ValueError(f"{name} is {tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}")
+    parameter.copy_(tensors[name])
+
+
+def _normalised(network: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Each convolution with the normalisation that follows it: in order of definition, everywhere in our networks."""
+    found: list[tuple[str, nn.Conv2d, nn.BatchNorm2d]] = []
+    last: tuple[str, nn.Conv2d] | None = None
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            last = name, module
+        elif isinstance(module, nn.BatchNorm2d) and last is not None:
+            found.append((*last, module))
+    return found
+
+
+def _settle(network: nn.Module, images: Tensor) -> None:
+    """Move scale and offset of every convolution into its normalisation, whose statistics are those of `images`."""
+    statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def note(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        statistics[module] = output.mean((0, 2, 3)), output.var((0, 2, 3), unbiased=False)
+
+    layers = _normalised(network)
+    hooks = [convolution.register_forward_hook(note) for _, convolution, _ in layers]
+    network.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    for _, convolution, norm in layers:
+        mean, variance = statistics[convolution]
+        size = FILTER_NORM / convolution.weight.flatten(1).norm(dim=1).clamp_min(1e-12)
+        convolution.weight.mul_(size.view(-1, 1, 1, 1))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean * size)
+        norm.running_var.copy_(variance * size**2)
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt() / size)
+        norm.bias.add_(mean)

@@ -25,13 +25,16 @@ def import_(
     votes: Annotated[
         Path | None, typer.Option("--votes", help="FER+'s fer2013new.csv; its votes go into votes.csv.")
     ] = None,
+    classes: Annotated[str, typer.Option("--classes", help="Only these, with commas between: happy,neutral,sad.")] = "",
 ) -> None:
     """Turn fer2013.csv into folders: Training -> train, PublicTest -> validation, PrivateTest -> test."""
     from mien.dataset import import_fer2013
+    from mien.dataset.fer2013 import FER2013_ORDER
 
     with progress() as bar:
         task = bar.add_task("importing", total=None, note="")
-        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done))
+        wanted = classes.split(",") if classes else FER2013_ORDER
+        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done), wanted)
     for (split, label), count in sorted(report.written.items()):
         typer.echo(f"{split:12} {label:10} {count:6}")
     typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))

@@ -11,6 +11,12 @@ import typer
 from mien.cli.progress import progress
 from mien.errors import TrainingError
 
+EXPORT_EXAMPLES = """Examples:
+
+mien export runs/first --data data/fer2013 --out first.onnx
+
+mien export face_expression.pth --network si100b --classes happy,neutral,sad --out student.onnx"""
+
 HEADER = (
     f"{'epoch':>9}  {'rate':>7}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>9}  {'accuracy':>8}  "
     f"{'no repeats':>10}  {'s':>5}"
@@ -20,13 +26,19 @@ HEADER = (
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: mien train data/fer2013 --out runs/first --recipe recipes/first.toml")(train)
-    app.command(epilog="Example: mien export runs/first --data data/fer2013 --out first.onnx")(export)
+    app.command(epilog=EXPORT_EXAMPLES)(export)
 
 
 def train(
     data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Recipe in TOML; without it, the defaults.")] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option(
+            "--init", help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
@@ -60,24 +72,50 @@ def train(
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
-        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode)
+        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial)
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of `mien train`.")],
-    data: Annotated[
-        Path, typer.Option("--data", help="The run's data: calibrates temperature and crop, and measures.")
-    ],
+    run: Annotated[Path, typer.Argument(help="Run folder of `mien train`, or weights alone: a student's .pth file.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
-    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's.")] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Labelled folder: fits the temperature and measures. A run needs its own; a .pth may do without.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's or file's.")] = "",
     about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = "",
     licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = "",
     calibration_crops: Annotated[
-        int, typer.Option(help="Training crops used to calibrate the crop margin.", min=50)
+        int, typer.Option(help="Training crops used to calibrate the crop margin of a run.", min=50)
     ] = 2000,
+    network: Annotated[str, typer.Option(help="For a .pth file: whose weights they are. There is si100b.")] = "",
+    classes: Annotated[
+        str, typer.Option(help="For a .pth file: the classes in the order of the outputs, with commas between.")
+    ] = "",
 ) -> None:
-    """Turn a finished run into one .onnx bundle: graph, manifest, golden vectors, seal."""
+    """Turn a finished run, or a student's weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
+    if run.is_file():
+        result = _export_weights(run, out, data, name, about_data, licence, network, classes)
+    else:
+        if network or classes:
+            raise TrainingError(
+                f"{run}: expected a file of weights (.pth), as --network and --classes go with one, found "
+                f"{'a folder' if run.is_dir() else 'nothing'}; a run folder knows both: leave them out"
+            )
+        result = _export_run(run, out, data, name, about_data, licence, calibration_crops)
+    for line in result.lines():
+        typer.echo(line)
+
+
+def _export_run(
+    run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int
+) -> Any:
+    if data is None:
+        raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
     job: Any = _trainer("job")
     with progress() as bar:
         task = bar.add_task("calibrating the crop", total=None, note="")
@@ -85,12 +123,24 @@ def export(
         def on_crop(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        result = job.export_run(
+        return job.export_run(
             run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
             on_crop=on_crop,
         )  # fmt: skip
-    for line in result.lines():
-        typer.echo(line)
+
+
+def _export_weights(
+    weights: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, network: str, classes: str
+) -> Any:
+    if not (network and classes):
+        raise TrainingError(
+            f"{weights}: weights alone say neither their network nor their classes; add --network si100b --classes "
+            "happy,neutral,sad (the classes in the order of training)"
+        )
+    students: Any = _trainer("students")
+    return students.export_weights(
+        weights, network, classes.split(","), out, name=name, data_root=data, about_data=about_data, licence=licence
+    )
 
 
 def _trainer(module: str) -> object:

@@ -1,18 +1,26 @@
-"""Labelled data sets: class folders, `fer2013.csv`, FER+ votes."""
+"""Labelled data sets: class folders, CSV tables, `fer2013.csv`, FER+ votes."""
 
 from mien.dataset.fer2013 import ImportReport, import_fer2013
 from mien.dataset.folders import has_split, read_split
 from mien.dataset.labels import SEVEN, canonical
+from mien.dataset.match import ClassMatch, match_classes
 from mien.dataset.samples import SPLITS, Sample, Split
+from mien.dataset.table import exclude, open_dataset, read_table, training_split
 
 __all__ = [
     "SEVEN",
     "SPLITS",
+    "ClassMatch",
     "ImportReport",
     "Sample",
     "Split",
     "canonical",
+    "exclude",
     "has_split",
     "import_fer2013",
+    "match_classes",
+    "open_dataset",
     "read_split",
+    "read_table",
+    "training_split",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -43,7 +43,11 @@ class ImportReport:
 
 
 def import_fer2013(
-    pixels_csv: Path, out: Path, votes_csv: Path | None = None, progress: Callable[[int], None] = lambda done: None
+    pixels_csv: Path,
+    out: Path,
+    votes_csv: Path | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    classes: Sequence[str] = FER2013_ORDER,
 ) -> ImportReport:
     """Write `out/<split>/<class>/ferNNNNNNN.png`, and `out/votes.csv` when FER+'s file is given.
 
@@ -52,14 +56,15 @@ def import_fer2013(
         out: folder to make; pictures already there are written again.
         votes_csv: FER+'s `fer2013new.csv`: same rows in the same order.
         progress: called with the number of rows done.
+        classes: the only ones written; rows of other classes are passed over.
 
     Returns:
         counts per split and class; a row that cannot be read is left out and named in `failed`.
 
     Raises:
-        DatasetError: a file is missing, lacks a column, or the two files do not belong together.
+        DatasetError: a file is missing, lacks a column, or the two files do not belong together; an unknown class.
     """
-    report = ImportReport()
+    report, wanted = ImportReport(), _wanted(classes)
     votes_rows: list[list[str]] = []
     seen: set[Path] = set()
     pairs = zip_longest(_rows(pixels_csv, ("emotion", "pixels", "Usage")), _votes(votes_csv))
@@ -72,6 +77,8 @@ def import_fer2013(
             label, split, image = _parse(row)
         except ValueError as error:
             report.failed.append(f"{pixels_csv}, row {index + 1}: {error}")
+            continue
+        if label not in wanted:
             continue
         name = (votes or {}).get("Image name") or f"fer{index:07d}.png"
         target = out / split / label / Path(name).name
@@ -90,6 +97,16 @@ def import_fer2013(
         report.with_votes = len(votes_rows)
         _write_votes(out / VOTES_FILE, votes_rows)
     return report
+
+
+def _wanted(classes: Sequence[str]) -> set[str]:
+    wanted = {canonical(c) for c in classes}
+    unknown = sorted(wanted - set(FER2013_ORDER))
+    if unknown or not wanted:
+        raise DatasetError(
+            f"no class {', '.join(unknown)!r} in fer2013.csv: there are {', '.join(sorted(FER2013_ORDER))}"
+        )
+    return wanted
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:

@@ -34,7 +34,7 @@ def read_split(root: Path, split: str) -> Split:
     """
     if split not in SPLITS:
         raise DatasetError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    folder = _split_folder(root, split)
+    folder = split_folder(root, split)
     class_folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not class_folders:
         raise DatasetError(f"{folder}: expected one folder per class (happy/, sad/, ...), found none")
@@ -56,11 +56,12 @@ def has_split(root: Path, split: str) -> bool:
     return any((root / name).is_dir() for name in _names(split))
 
 
-def _names(split: str) -> list[str]:
-    return [split, *(alias for alias, name in SPLIT_ALIASES.items() if name == split)]
+def split_folder(root: Path, split: str) -> Path:
+    """The folder that holds `split`'s class folders: `root` itself for a set with one split.
 
-
-def _split_folder(root: Path, split: str) -> Path:
+    Raises:
+        DatasetError: `root` is not a folder, or holds other splits and not this one.
+    """
     if not root.is_dir():
         raise DatasetError(
             f"{root}: expected a folder of labelled pictures, found {'a file' if root.exists() else 'nothing'}"
@@ -72,6 +73,10 @@ def _split_folder(root: Path, split: str) -> Path:
     if others:
         raise DatasetError(f"{root}: no split {split!r} here, only {', '.join(others)}; name one with --split")
     return root
+
+
+def _names(split: str) -> list[str]:
+    return [split, *(alias for alias, name in SPLIT_ALIASES.items() if name == split)]
 
 
 def _read_votes(path: Path) -> dict[str, dict[str, int]]:

@@ -15,12 +15,13 @@ class Sample:
     """One labelled picture.
 
     `label` is a canonical class name. `votes` counts how many annotators chose each class (canonical names; empty
-    when the data set has no votes).
+    when the data set has no votes). `metadata` holds the other columns of a CSV data set, as text.
     """
 
     path: Path
     label: str
     votes: Mapping[str, int] = field(default_factory=dict[str, int])
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

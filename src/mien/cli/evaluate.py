@@ -1,0 +1,123 @@
+"""`mien evaluate`: a model on labelled data -> the course's lines, a table, JSON, a page."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.progress import progress
+from mien.errors import DatasetError, OutputError
+
+EXAMPLES = """Examples:
+
+mien evaluate data/fer2013 --split test --html report.html
+
+mien evaluate images --model mine.onnx --weights happy=1,sad=2 --json report.json"""
+
+NAMED = 20
+"""So many unreadable or faceless pictures are named; the JSON names all."""
+
+
+class Tta(str, Enum):
+    """Test-time augmentation."""
+
+    flip = "flip"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(evaluate)
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+    ],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="The pictures are whole photos: find the face with libface, haar or yunet.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights of the recalls, as happy=1,sad=2; default: each class's support.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Measure each value of this CSV column apart too.")] = "",
+    tta: Annotated[Tta | None, typer.Option(help="flip: average each face with its mirror image.")] = None,
+    corrupt: Annotated[bool, typer.Option("--corrupt", help="Measure under 8 kinds of damage too (40 times).")] = False,
+    exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
+    shared_only: Annotated[
+        bool, typer.Option("--shared-only", help="Leave out classes that the model does not know.")
+    ] = False,
+    repeats: Annotated[bool, typer.Option(help="Look for the pictures in the training split too.")] = True,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+) -> None:
+    """Measure a model on labelled pictures. The first two lines are the course's: accuracy (precision), then recall.
+
+    Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
+    """
+    from mien.bundle import load_bundle
+    from mien.dataset import exclude as without
+    from mien.dataset import open_dataset, training_split
+    from mien.detect import make_detector
+    from mien.evaluate import evaluate as measure
+    from mien.report import to_html, to_json, to_text
+    from mien.session import Session
+
+    found = open_dataset(data, split)
+    found = without(found, exclude) if exclude else found
+    with progress() as bar:
+        task = bar.add_task("", total=None, note="")
+        result = measure(
+            Session(load_bundle(model), threads),
+            found,
+            detector=make_detector(detector) if detector else None,
+            train=training_split(data, split) if repeats else None,
+            weights=_parse_weights(weights) if weights is not None else None,
+            shared_only=shared_only,
+            flip=tta is Tta.flip,
+            by=by,
+            corruptions=corrupt,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    typer.echo(to_text(result), nl=False)
+    for path, write in ((as_json, to_json), (html, to_html)):
+        if path:
+            _write(path, write(result))
+    _name("no face found", [str(s.path) for s in result.missed])
+    _name("", list(result.failures))
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def _parse_weights(text: str) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise DatasetError(f"--weights: expected name=number,name=number, found {part.strip()!r}") from None
+    return weights
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    typer.echo(f"written: {path}", err=True)
+
+
+def _name(what: str, lines: list[str]) -> None:
+    for line in lines[:NAMED]:
+        typer.echo(f"mien: {what + ': ' if what else ''}{line}", err=True)
+    if len(lines) > NAMED:
+        typer.echo(f"mien: and {len(lines) - NAMED} more", err=True)

@@ -1,0 +1,101 @@
+"""Damage that pictures meet on their way: eight kinds, five strengths each, repeatable.
+
+The kinds and the five strengths follow ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261); the values are our
+own, for faces that fill the picture: lengths are shares of its shorter side, so that a photo and a 48-pixel crop suffer
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.records import Image
+
+STRENGTHS = (1, 2, 3, 4, 5)
+
+Kind = Callable[[Image, int, np.random.Generator], NDArray[np.generic]]
+
+
+def corrupt(image: Image, kind: str, strength: int, seed: Sequence[int] = (0,)) -> Image:
+    """Damage a picture; the same arguments give the same pixels.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        kind: one of `CORRUPTIONS`.
+        strength: 1 (weak)..5 (strong).
+        seed: whole numbers, 0 or more; give each picture its own.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    rng = np.random.default_rng([*seed, list(CORRUPTIONS).index(kind), strength])
+    harmed = np.asarray(CORRUPTIONS[kind](image, strength - 1, rng))
+    return np.clip(np.rint(harmed), 0, 255).astype(np.uint8).reshape(image.shape)
+
+
+def _blur(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    sigma = (0.01, 0.02, 0.03, 0.04, 0.06)[level] * min(image.shape[:2])
+    return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def _noise(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    # One value for all three channels: independent ones would half average out when the model sees grey.
+    return image + rng.normal(0, (6, 12, 20, 30, 45)[level], (*image.shape[:2], 1))
+
+
+def _jpeg(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, (50, 30, 20, 12, 7)[level]])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _brightness(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    shift = (20, 40, 60, 80, 100)[level]
+    return image.astype(np.float32) + (shift if rng.random() < 0.5 else -shift)
+
+
+def _contrast(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    mean = image.mean()
+    return (image - mean) * (0.7, 0.5, 0.35, 0.25, 0.15)[level] + mean
+
+
+def _occlusion(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    height, width = image.shape[:2]
+    share = (0.2, 0.3, 0.4, 0.5, 0.6)[level]  # of each side
+    tall, wide = max(round(share * height), 1), max(round(share * width), 1)
+    top, left = rng.integers(0, [height - tall + 1, width - wide + 1]).tolist()
+    covered = np.array(image)
+    covered[top : top + tall, left : left + wide] = 128
+    return covered
+
+
+def _low_resolution(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    height, width = image.shape[:2]
+    shrink = min((40, 32, 24, 16, 12)[level] / min(height, width), 1.0)  # the shorter side then has so many pixels
+    small = cv2.resize(
+        image, (max(round(width * shrink), 1), max(round(height * shrink), 1)), interpolation=cv2.INTER_AREA
+    )
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _rotation(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
+    height, width = image.shape[:2]
+    degrees = (5, 10, 20, 30, 45)[level] * (1 if rng.random() < 0.5 else -1)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+CORRUPTIONS: dict[str, Kind] = {
+    "blur": _blur,
+    "noise": _noise,
+    "jpeg": _jpeg,
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "occlusion": _occlusion,
+    "low resolution": _low_resolution,
+    "rotation": _rotation,
+}
+"""Name -> what it does; the order is that of the report."""

@@ -1,0 +1,142 @@
+"""CSV data sets (`path,label[,split][,metadata...]`), lists of pictures to leave out, and one door to every layout."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from mien.dataset.folders import SPLIT_ALIASES, has_split, read_split, split_folder
+from mien.dataset.labels import canonical, clashes
+from mien.dataset.samples import SPLITS, Sample, Split
+from mien.errors import DatasetError
+
+NAMED = 5
+"""So many of several missing pictures are named in an error."""
+
+Row = dict[str, str]
+
+
+def open_dataset(path: Path, split: str) -> Split:
+    """Read one split of a data set: a folder (`read_split`) or a CSV file (`read_table`).
+
+    Raises:
+        DatasetError: as these say; also a folder whose train and validation splits are the same folder.
+    """
+    if path.is_file():
+        return read_table(path, split)
+    found = read_split(path, split)
+    if has_split(path, "train") and has_split(path, "validation"):
+        train, validation = (split_folder(path, name).resolve() for name in ("train", "validation"))
+        if train == validation:
+            raise DatasetError(
+                f"{path}: train and validation are the same folder ({train}); a model must not be measured on the "
+                "pictures it was trained on"
+            )
+    return found
+
+
+def read_table(path: Path, split: str) -> Split:
+    """Read a CSV data set: columns `path` (relative to the CSV) and `label`; the rest becomes the samples' metadata.
+
+    With a column `split`, only the rows of the wanted split are taken; without one, every row is.
+
+    Raises:
+        DatasetError: a column is missing or empty, a picture is missing or listed twice, two labels mean one class, no
+            row for the split. Each names the lines or pictures.
+    """
+    if split not in SPLITS:
+        raise DatasetError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    rows = _rows(path, ("path", "label"))
+    for first, second in clashes(sorted({row["label"].strip() for _, row in rows})):
+        raise DatasetError(f"{path}: labels {first!r} and {second!r} both mean {canonical(first)!r}; use one of them")
+    chosen = [(line, row) for line, row in rows if _is_of(row, split)]
+    if not chosen:
+        has = sorted({row["split"] for _, row in rows if row.get("split")})
+        raise DatasetError(
+            f"{path}: no row of split {split!r}" + (f", only {', '.join(has)}; name one with --split" if has else "")
+        )
+    samples: list[Sample] = []
+    line_of: dict[Path, int] = {}
+    for line, row in chosen:
+        picture = path.parent / row["path"]
+        if line_of.setdefault(picture, line) != line:
+            raise DatasetError(f"{path}, line {line}: {row['path']} is listed already on line {line_of[picture]}")
+        metadata = {k: v for k, v in row.items() if k not in ("path", "label", "split")}
+        samples.append(Sample(picture, canonical(row["label"]), metadata=metadata))
+    _refuse_missing(path, [(line, row["path"]) for line, row in chosen if not (path.parent / row["path"]).is_file()])
+    return Split(path.parent, split, tuple(sorted({s.label for s in samples})), tuple(samples))
+
+
+def training_split(path: Path, split: str) -> Split | None:
+    """The training split that stands beside `split`, if the data set has one of its own.
+
+    Raises:
+        DatasetError: it has one, and it cannot be read.
+    """
+    if split == "train":
+        return None
+    if not path.is_file():
+        return read_split(path, "train") if has_split(path, "train") else None
+    rows = _rows(path, ("path", "label"))
+    has_one = any("split" in row and _is_of(row, "train") for _, row in rows)
+    return read_table(path, "train") if has_one else None
+
+
+def exclude(split: Split, listing: Path) -> Split:
+    """`split` without the pictures in the CSV `listing`: column `path`, relative to the data set or to the CSV.
+
+    Raises:
+        DatasetError: no such column, a listed picture that does not exist, or nothing is left.
+    """
+    rows = _rows(listing, ("path",))
+    gone: set[Path] = set()
+    missing: list[tuple[int, str]] = []
+    for line, row in rows:
+        found = [p for p in (split.root / row["path"], listing.parent / row["path"]) if p.is_file()]
+        gone.update(p.resolve() for p in found)
+        if not found:
+            missing.append((line, row["path"]))
+    _refuse_missing(listing, missing)
+    kept = tuple(s for s in split.samples if s.path.resolve() not in gone)
+    if not kept:
+        raise DatasetError(f"{listing}: excludes every picture of split {split.name!r}; nothing is left to measure")
+    return replace(split, samples=kept)
+
+
+def _is_of(row: Row, split: str) -> bool:
+    name = row.get("split")
+    return name is None or SPLIT_ALIASES.get(name.lower(), name.lower()) == split
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
+    """(line, row) of a CSV file, every cell stripped; refuses missing columns and empty cells in `columns`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as a CSV file ({error})") from error
+    reader = csv.DictReader(io.StringIO(text), restkey="", restval="")
+    names = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = names
+    missing = [c for c in columns if c not in names]
+    if missing:
+        remedy = "; bring fer2013.csv into folders with `mien data import`" if "pixels" in names else ""
+        raise DatasetError(f"{path}: no column {', '.join(missing)}; found {', '.join(names) or 'nothing'}{remedy}")
+    rows: list[tuple[int, Row]] = []
+    for raw in reader:
+        row = {name: (raw[name] or "").strip() for name in names}
+        empty = [c for c in columns if not row[c]]
+        if empty:
+            raise DatasetError(f"{path}, line {reader.line_num}: column {', '.join(empty)} is empty")
+        rows.append((reader.line_num, row))
+    if not rows:
+        raise DatasetError(f"{path}: no rows under the header")
+    return rows
+
+
+def _refuse_missing(path: Path, missing: list[tuple[int, str]]) -> None:
+    if missing:
+        named = ", ".join(f"{name} (line {line})" for line, name in missing[:NAMED])
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise DatasetError(f"{path}: no such picture: {named}{more}; paths are relative to {path.parent or '.'}")

@@ -1,0 +1,165 @@
+"""Charts as SVG text, made here: no library, no script, nothing to load.
+
+Every chart has a view box 360 wide, so that text keeps its size from a phone's width up. Colours are Okabe and Ito's
+(https://jfly.uni-koeln.de/color/), and no difference is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import numpy as np
+
+from mien import metrics, ranking
+from mien.intervals import Estimate
+from mien.scores import ClassScores
+
+WIDTH = 360
+BLUE, VERMILION, INK, GRID = "#0072B2", "#D55E00", "#1a1a1a", "#d8d8d8"
+LINES = (
+    (BLUE, ""), (VERMILION, "7 3"), ("#007A5A", "2 2"), ("#A14F7F", "9 3 2 3"), ("#8A6100", "12 4"), ("#3B7EA1", "4 4"),
+    ("#1a1a1a", "1 3"),
+)  # fmt: skip
+"""Colour and dash pattern of each class's curve; darker shades of the palette where the original is faint on white."""
+
+MAX_POINTS = 150
+"""About so many points are drawn of a curve: more would not be seen."""
+
+BINS = 20
+
+_LEFT, _TOP, _SIDE, _PLOT_HEIGHT = 44, 10, 300, 230
+
+
+def bars(classes: Sequence[ClassScores]) -> str:
+    """Precision, recall and F1 of each class as bars with their intervals."""
+    rows: list[str] = []
+    y = 16
+    for c in classes:
+        rows.append(_text(0, y, c.name, weight="600"))
+        rows.append(_text(WIDTH, y, f"{c.support} samples", anchor="end", size=11))
+        for name, estimate, fill in (
+            ("precision", c.precision, BLUE),
+            ("recall", c.recall, "#56B4E9"),
+            ("F1", c.f1, "#9a9a9a"),
+        ):
+            y += 16
+            rows += _bar(y, name, estimate, fill)
+        y += 26
+    return _svg(y - 8, "Precision, recall and F1 of each class", rows)
+
+
+def reliability(truth: metrics.Truth, probabilities: metrics.Probabilities) -> str:
+    """Accuracy against confidence, in bins of equally many samples; the diagonal is a model that knows itself."""
+    confidence, accuracy, _ = metrics.reliability_curve(truth, probabilities)
+    parts = list(_axes("confidence", "share that is right"))
+    parts.append(_path([(0.0, 0.0), (1.0, 1.0)], "#777", "5 4", 1.2))
+    parts.append(_path(list(zip(confidence.tolist(), accuracy.tolist(), strict=True)), BLUE, "", 2))
+    for x, y in zip(confidence.tolist(), accuracy.tolist(), strict=True):
+        parts.append(f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="4" fill="{BLUE}" stroke="#fff"/>')
+    return _svg(_TOP + _PLOT_HEIGHT + 40, "Reliability diagram", parts)
+
+
+def precision_recall(truth: metrics.Truth, probabilities: metrics.Probabilities, classes: Sequence[ClassScores]) -> str:
+    """One precision-recall curve a class, each against the rest, with its average precision in the legend."""
+    parts = list(_axes("recall", "precision"))
+    y = _TOP + _PLOT_HEIGHT + 56
+    for k, c in enumerate(classes):
+        color, dash = LINES[k % len(LINES)]
+        precision, recall = ranking.precision_recall_curve(truth == k, probabilities[:, k])
+        points = list(zip(recall.tolist(), precision.tolist(), strict=True))
+        stride = max(len(points) // MAX_POINTS, 1)
+        parts.append(_path(points[::stride] + points[-1:], color, dash, 2))
+        x = _LEFT + (k % 2) * 155
+        parts.append(f'<path d="M{x} {y - 4}h26" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>')
+        parts.append(_text(x + 32, y, f"{c.name} {_two(c.average_precision)}", size=12))
+        y += 18 * (k % 2)
+    return _svg(y + 14, "Precision-recall curves", parts)
+
+
+def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> str:
+    """How many samples at each confidence, the right ones upward, the wrong ones downward."""
+    confidence = probabilities.max(axis=1) if len(truth) else np.empty(0)
+    right = probabilities.argmax(axis=1) == truth
+    edges = np.linspace(0, 1, BINS + 1)
+    up, down = (np.histogram(confidence[chosen], edges)[0].tolist() for chosen in (right, ~right))
+    unit = _PLOT_HEIGHT / max(max(up) + max(down), 1)
+    base, wide = _TOP + unit * max(max(up), 0), _SIDE / BINS
+    parts: list[str] = []
+    for i in range(BINS):
+        x = _LEFT + i * wide + 1
+        parts.append(_rect(x, base - up[i] * unit, wide - 2, up[i] * unit, BLUE))
+        parts.append(_rect(x, base, wide - 2, down[i] * unit, VERMILION))
+    parts.append(f'<path d="M{_LEFT} {base:.1f}h{_SIDE}" stroke="{INK}"/>')
+    parts += [
+        _text(_x(share), _TOP + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
+        for share in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    parts.append(_text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
+    parts.append(_text(_LEFT, _TOP + 14, f"right: {sum(up)} (upward)", fill=BLUE, weight="600"))
+    parts.append(_text(_LEFT, _TOP + 32, f"wrong: {sum(down)} (downward)", fill="#A84A00", weight="600"))
+    return _svg(_TOP + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
+
+
+def _bar(y: float, name: str, estimate: Estimate, fill: str) -> Iterator[str]:
+    left, length = 66, WIDTH - 66 - 62
+    yield _text(60, y, name, anchor="end", size=11)
+    yield _rect(left, y - 10, length, 11, "#f0f0f0")
+    if math.isnan(estimate.value):
+        yield _text(left + 4, y, "undefined", size=11)
+        return
+    yield _rect(left, y - 10, length * estimate.value, 11, fill)
+    low, high = left + length * estimate.low, left + length * estimate.high
+    whisker = f"M{low:.1f} {y - 4.5}H{high:.1f}M{low:.1f} {y - 8}v7M{high:.1f} {y - 8}v7"
+    yield f'<path d="{whisker}" stroke="{INK}" fill="none"/>'
+    yield _text(WIDTH, y, f"{estimate.value:.1%}", anchor="end", size=12)
+
+
+def _axes(x_name: str, y_name: str) -> Iterator[str]:
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        yield f'<path d="M{_LEFT} {_y(share):.1f}h{_SIDE}M{_x(share):.1f} {_TOP}v{_PLOT_HEIGHT}" stroke="{GRID}"/>'
+        yield _text(_LEFT - 6, _y(share) + 4, f"{share:.0%}", anchor="end", size=11)
+        yield _text(_x(share), _TOP + _PLOT_HEIGHT + 16, f"{share:.0%}", anchor="middle", size=11)
+    middle = _TOP + _PLOT_HEIGHT / 2
+    yield _text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 34, x_name, anchor="middle")
+    yield f'<g transform="translate(9 {middle}) rotate(-90)">{_text(0, 0, y_name, anchor="middle")}</g>'
+
+
+def _x(share: float) -> float:
+    return _LEFT + share * _SIDE
+
+
+def _y(share: float) -> float:
+    return _TOP + (1 - share) * _PLOT_HEIGHT
+
+
+def _path(points: Sequence[tuple[float, float]], color: str, dash: str, width: float) -> str:
+    steps = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+    return (
+        f'<polyline points="{steps}" fill="none" stroke="{color}" stroke-width="{width}" stroke-dasharray="{dash}" '
+        'stroke-linejoin="round"/>'
+    )
+
+
+def _rect(x: float, y: float, width: float, height: float, fill: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"/>'
+
+
+def _text(
+    x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, weight: str = "400", fill: str = INK
+) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
+        f'fill="{fill}">{escape(text)}</text>'
+    )
+
+
+def _svg(height: float, name: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(name)}">' + "".join(parts) + "</svg>"
+    )
+
+
+def _two(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.2f}"

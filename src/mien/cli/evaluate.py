@@ -8,17 +8,15 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.output import name_items, write_file
 from mien.cli.progress import progress
-from mien.errors import DatasetError, OutputError
+from mien.errors import DatasetError
 
 EXAMPLES = """Examples:
 
 mien evaluate data/fer2013 --split test --html report.html
 
 mien evaluate images --model mine.onnx --weights happy=1,sad=2 --json report.json"""
-
-NAMED = 20
-"""So many unreadable or faceless pictures are named; the JSON names all."""
 
 
 class Tta(str, Enum):
@@ -87,9 +85,9 @@ def evaluate(
     typer.echo(to_text(result), nl=False)
     for path, write in ((as_json, to_json), (html, to_html)):
         if path:
-            _write(path, write(result))
-    _name("no face found", [str(s.path) for s in result.missed])
-    _name("", list(result.failures))
+            write_file(path, write(result))
+    name_items("no face found", [str(s.path) for s in result.missed])
+    name_items("", list(result.failures))
     if result.failures:
         raise typer.Exit(1)
 
@@ -103,21 +101,3 @@ def _parse_weights(text: str) -> dict[str, float]:
         except ValueError:
             raise DatasetError(f"--weights: expected name=number,name=number, found {part.strip()!r}") from None
     return weights
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    typer.echo(f"written: {path}", err=True)
-
-
-def _name(what: str, lines: list[str]) -> None:
-    for line in lines[:NAMED]:
-        typer.echo(f"mien: {what + ': ' if what else ''}{line}", err=True)
-    if len(lines) > NAMED:
-        typer.echo(f"mien: and {len(lines) - NAMED} more", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,14 +41,19 @@ def confident_mistakes(evaluation: Evaluation) -> list[tuple[str, str, int, list
 
 
 def thumbnail(evaluation: Evaluation, position: int) -> str:
-    """A `data:` URL of the face, 48 x 48, grey where the picture is; "" when its file cannot be read any more."""
+    """`face_url` of one sample."""
+    face = evaluation.faces[position] if evaluation.faces else None
+    return face_url(evaluation.samples[position].path, face)
+
+
+def face_url(path: Path, face: Face | None = None) -> str:
+    """A `data:` URL of a face (None: the whole picture), 48 x 48, grey where it is; "" if its file cannot be read."""
     try:
-        image = next(read_image(evaluation.samples[position].path)).image
+        image = next(read_image(path)).image
     except MediaError:
         return ""
-    face: Face = evaluation.faces[position] if evaluation.faces else whole_face(image)
     target = InputSpec(height=SIDE_PX, width=SIDE_PX, channels=3, color="bgr")
-    small = cut(image, [face], CropSpec(), target)[0]
+    small = cut(image, [face or whole_face(image)], CropSpec(), target)[0]
     if (small[..., :1] == small).all():
         small = small[..., :1]
     _, data = cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 9])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from html import escape
-from importlib import resources
-from string import Template
 
-from mien._version import __version__
 from mien.evaluate import Evaluation
 from mien.report import charts, faces
+from mien.report.shell import fill, to_page
 from mien.report.terminal import course_lines, interval, percent, remarks
 from mien.scores import Scores
 
@@ -17,10 +15,9 @@ from mien.scores import Scores
 def to_html(evaluation: Evaluation) -> str:
     """The page; under 3 MB whatever the data. Pictures it shows are read from their files again."""
     scores, truth, probabilities = evaluation.scores, evaluation.truth, evaluation.probabilities
-    template = Template((resources.files("mien.report") / "page.html").read_text(encoding="utf-8"))
     accuracy, recall = course_lines(scores)
-    return template.substitute(
-        title=escape(f"{evaluation.model} on {evaluation.split}"),
+    body = fill(
+        "evaluation.html",
         model=escape(evaluation.model),
         sha256=evaluation.model_sha256[:12],
         data=escape(evaluation.data),
@@ -39,8 +36,8 @@ def to_html(evaluation: Evaluation) -> str:
         batch="".join(_face(evaluation, i) for i in faces.shuffled_batch(evaluation)),
         mistakes=_mistakes(evaluation),
         extras=_slices(evaluation) + _corrupted(evaluation),
-        version=__version__,
     )
+    return to_page(f"{evaluation.model} on {evaluation.split}", body)
 
 
 def _key_figures(scores: Scores) -> str:

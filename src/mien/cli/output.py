@@ -1,0 +1,32 @@
+"""What a command leaves behind: files written whole, and what went wrong, named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from mien.errors import OutputError
+
+NAMED = 20
+"""So many bad items are named; files name all."""
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write `text` beside its place and move it onto it; say so on stderr."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    typer.echo(f"written: {path}", err=True)
+
+
+def name_items(what: str, lines: list[str]) -> None:
+    """Name bad items on stderr, one a line, `what` before each."""
+    for line in lines[:NAMED]:
+        typer.echo(f"mien: {what + ': ' if what else ''}{line}", err=True)
+    if len(lines) > NAMED:
+        typer.echo(f"mien: and {len(lines) - NAMED} more", err=True)

@@ -41,7 +41,7 @@ def option_row(parameter: Any) -> str:
         if parameter.param_type_name == "option"
         else f"`{parameter.name.upper()}`"
     )
-    default = parameter.default
+    default = getattr(parameter.default, "value", parameter.default)  # of a choice: its name
     shown = default not in (None, False, "", 0) and not callable(default) and default is not ...
     return f"| {names} | {(getattr(parameter, 'help', '') or '').strip()}{f' Default: {default}.' if shown else ''} |"
 

@@ -246,6 +246,25 @@ def test_a_csv_is_a_data_set_with_slices(tiny_bundle: Bundle, table: Path, data:
     assert (code, "no column 'hair'" in err, "eyes" in err) == (2, True, True)
 
 
+def test_the_gap_between_the_best_and_the_worst_group_is_told(tiny_bundle: Bundle, table: Path):
+    found = evaluate(tiny_bundle, open_dataset(table, "validation"), by="eyes")
+    accuracy = {part.value: part.scores.accuracy for part in found.slices}
+    # With glasses, two happy and one sad of six are read rightly; without, one happy and three sad of seven.
+    assert {name: e.value for name, e in accuracy.items()} == pytest.approx({"glasses": 3 / 6, "none": 4 / 7})
+    assert all(e.low < e.value < e.high for e in accuracy.values())
+    assert found.gap is not None
+    assert (found.gap.best, found.gap.worst) == ("none", "glasses")
+    assert found.gap.difference == pytest.approx(4 / 7 - 3 / 6)
+    sentence = "gap in accuracy: 7.14 points, from none (best) to glasses (worst)"
+    assert sentence in to_text(found)
+    assert sentence[1:] in to_html(found)
+    document = json.loads(to_json(found))
+    assert document["gap"] == {"best": "none", "worst": "glasses", "difference": pytest.approx(1 / 14)}
+    plain = evaluate(tiny_bundle, open_dataset(table, "validation"))
+    assert plain.gap is None
+    assert json.loads(to_json(plain))["gap"] is None
+
+
 def test_listed_pictures_are_left_out(data: Path, tmp_path: Path):
     split = open_dataset(data, "validation")
     listing = write_csv(tmp_path / "bad.csv", ["path", "why"], ["validation/sad/1.png", "x"], ["train/sad/0.bmp", "y"])

@@ -16,18 +16,20 @@ LAYERS = [
     {"errors", "_version"},
     {"records"},
     {"geometry", "lettering", "manifest", "onnxfile"},
-    {"corrupt", "crop", "intervals", "media", "metrics", "ranking"},
+    {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
     {"bundle", "detect", "dataset", "draw", "results"},
-    {"scores", "session"},
+    {"paired", "scores", "session"},
     {"classify", "verify"},
     {"pipeline"},
     {"evaluate"},
+    {"audit", "compare"},
     {"report"},
     {"cli"},
     {"__main__"},
 ]
 TRAINING_MAY_IMPORT = {
     "bundle", "crop", "dataset", "detect", "errors", "geometry", "manifest", "media", "metrics", "records", "session",
+    "verify",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas"}
 

@@ -17,6 +17,7 @@ from mien.crop import Crops, cut, whole_face
 from mien.dataset import ClassMatch, Sample, Split, canonical, match_classes
 from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
+from mien.fingerprint import pixel_key
 from mien.intervals import RESAMPLES, Estimate, wilson
 from mien.media.image import read_image
 from mien.metrics import Probabilities, Truth, restrict
@@ -42,6 +43,15 @@ class Slice:
 
     value: str
     scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Accuracy of the best group minus that of the worst, 0..1; of equals, the first by name."""
+
+    best: str
+    worst: str
+    difference: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,15 @@ class Evaluation:
     by: str = ""
     slices: tuple[Slice, ...] = ()
     corrupted: Corrupted | None = None
+
+    @property
+    def gap(self) -> Gap | None:
+        """Between the best and the worst of `slices`; None with fewer than two."""
+        if len(self.slices) < 2:
+            return None
+        best = max(self.slices, key=lambda part: part.scores.accuracy.value)
+        worst = min(self.slices, key=lambda part: part.scores.accuracy.value)
+        return Gap(best.value, worst.value, best.scores.accuracy.value - worst.scores.accuracy.value)
 
 
 @dataclass(slots=True)
@@ -230,7 +249,7 @@ def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, see
         crops.append(look.crop(image, face))
         run.samples.append(sample)
         run.truth.append(look.match.classes.index(sample.label))
-        run.keys.append(_pixel_key(image))
+        run.keys.append(pixel_key(image))
         if look.detector:
             run.faces.append(face)
         if corruptions:
@@ -272,15 +291,11 @@ def _damages() -> Iterator[tuple[str, int]]:
     return ((kind, strength) for kind in CORRUPTIONS for strength in STRENGTHS)
 
 
-def _pixel_key(image: Image) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16, key=repr(image.shape).encode()).digest()
-
-
 def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities, progress: Progress) -> Repeats:
     wanted, seen = set(run.keys), set[bytes]()
     for done, sample in enumerate(train.samples, 1):
         try:
-            key = _pixel_key(next(read_image(sample.path)).image)
+            key = pixel_key(next(read_image(sample.path)).image)
         except MediaError:
             continue
         if key in wanted:

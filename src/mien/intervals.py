@@ -73,10 +73,11 @@ def bootstrap(
     """
     values = np.atleast_1d(measure(confusion))
     spread = measure(resampled).reshape(len(resampled), len(values))
-    return [Estimate(float(values[k]), *_percentiles(spread[:, k], level)) for k in range(len(values))]
+    return [Estimate(float(values[k]), *percentiles(spread[:, k], level)) for k in range(len(values))]
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def percentiles(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """The middle `level` of values `[N]`; those that are NaN are left out, NaN when all are."""
     known = values[np.isfinite(values)]
     if not len(known):
         return math.nan, math.nan

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.crop import cut, whole_face
-from mien.dataset import Split, has_split, read_split
+from mien.dataset import Sample, Split, exclude, has_split, read_split
 from mien.errors import DatasetError, MediaError
 from mien.manifest import CropSpec, InputSpec
 from mien.media.image import read_image
+from mien.records import Image
 
 PACK_VERSION = 1
+
+EXCLUDED_FILE = "excluded.csv"
+"""In a run folder: what `--exclude` left out of its data, so that nobody needs the list again."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,16 @@ class Pack:
 
     Attributes:
         images: uint8 `[N, H, W, C]`, a read-only memory map.
+        samples: the N samples.
         labels: int64 `[N]`, index into `classes`.
         votes: float32 `[N, K]`, counts; a row of zeros where there are no votes.
-        keys: `[N]`, hash of each picture's pixels.
+        keys: `[N]`, `pixel_key` of each picture.
         failed: pictures that could not be read, each with its reason.
     """
 
     classes: tuple[str, ...]
     images: NDArray[np.uint8]
+    samples: tuple[Sample, ...]
     labels: NDArray[np.int64]
     votes: NDArray[np.float32]
     keys: tuple[str, ...]
@@ -49,7 +55,7 @@ class TrainingData:
     """Training and validation, and which samples of each are used.
 
     `train_rows` leaves out pictures that also stand in validation, pixel for pixel; `clean_rows` are the validation
-    pictures that do not stand in training.
+    pictures that do not stand in training. `excluded` are the paths, relative to the data set, that a list left out.
     """
 
     train: Pack
@@ -57,12 +63,19 @@ class TrainingData:
     train_rows: NDArray[np.int64]
     clean_rows: NDArray[np.int64]
     fingerprint: str = field(default="")
+    excluded: tuple[str, ...] = ()
 
 
 def load_training_data(
-    root: Path, target: InputSpec, cache: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    root: Path,
+    target: InputSpec,
+    cache: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    without: Path | None = None,
 ) -> TrainingData:
     """Decode `root`'s train and validation splits for `target`, or take them from `cache`.
+
+    `without` is a CSV of pictures to leave out of either split: see `mien.dataset.exclude`.
 
     Raises:
         DatasetError: a split is missing, the two are one folder, or their classes differ.
@@ -76,6 +89,10 @@ def load_training_data(
         raise DatasetError(
             f"{root}: class {', '.join(odd)} stands in only one of train and validation; both need every class"
         )
+    whole = [s.path for split in splits for s in split.samples]
+    if without:
+        splits = exclude(splits[0], without), exclude(splits[1], without)
+    kept = {s.path for split in splits for s in split.samples}
     total = len(splits[0]) + len(splits[1])
     train = pack(splits[0], target, cache, lambda done: progress(done, total))
     validation = pack(splits[1], target, cache, lambda done: progress(len(splits[0]) + done, total))
@@ -91,6 +108,7 @@ def load_training_data(
             + train.labels.tobytes().hex()
             + validation.labels.tobytes().hex()
         ),
+        tuple(path.relative_to(root).as_posix() for path in whole if path not in kept),
     )
 
 
@@ -118,6 +136,7 @@ def pack(split: Split, target: InputSpec, cache: Path, progress: Callable[[int],
     return Pack(
         split.classes,
         images,
+        tuple(samples),
         np.array([index[s.label] for s in samples], np.int64),
         np.array([[s.votes.get(c, 0) for c in split.classes] for s in samples], np.float32).reshape(
             -1, len(split.classes)
@@ -142,7 +161,7 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
         else:
             images[len(rows)] = cut(frame.image, [whole_face(frame.image)], CropSpec(), target)[0]
             rows.append(i)
-            keys.append(hashlib.sha256(repr(frame.image.shape).encode() + frame.image.tobytes()).hexdigest()[:24])
+            keys.append(pixel_key(frame.image))
         progress(i + 1)
     if not rows:
         raise DatasetError(
@@ -152,6 +171,11 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
     temporary = folder / "pack.tmp"
     temporary.write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
     temporary.replace(folder / "pack.json")  # last: a cache without it is made again
+
+
+def pixel_key(image: Image) -> str:
+    """Hash of decoded pixels, uint8 `[H, W, 3]`."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:24]
 
 
 def _pack_key(split: Split, target: InputSpec) -> str:

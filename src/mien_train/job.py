@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from mien.bundle import Bundle, write_bundle
 from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
-from mien.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, Manifest, Metric, TrainingInfo
+from mien.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, InputSpec, Manifest, Metric, TrainingInfo
 from mien.metrics import accuracy, expected_calibration_error, log_loss, restrict
 from mien.session import Session, softmax
 from mien_train.calibrate import FramingReport, fit_temperature, measure_framing
 from mien_train.curves import draw_curves
-from mien_train.data import Pack, TrainingData, load_training_data
+from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
 from mien_train.loop import Epoch, input_spec, output_columns, predict_logits, read_history
 from mien_train.loop import train as train_loop
@@ -47,6 +48,7 @@ def run(
     on_step: Callable[[int, int, int], None],
     on_decode: Callable[[int, int], None],
     initial: Path | None = None,
+    without: Path | None = None,
 ) -> None:
     """Train, or resume; the curves are drawn again after every epoch."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -55,7 +57,7 @@ def run(
         draw_curves(read_history(out), out / "curves.svg")
         on_epoch(epoch)
 
-    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial)
+    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without)
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,16 @@ def export_run(
     Raises:
         TrainingError: the run is not finished, or `data_root` is not what it was trained on.
     """
-    about = _read_run(run_folder)
-    recipe = parse_recipe(about["recipe"], str(run_folder / "run.json"))
-    spec = input_spec(recipe)
-    data = load_training_data(data_root, spec, run_folder / "cache")
+    run = open_run(run_folder)
+    about, recipe, spec, network = run.about, run.recipe, run.spec, run.network
+    excluded = run_folder / EXCLUDED_FILE
+    data = load_training_data(data_root, spec, run_folder / "cache", without=excluded if excluded.exists() else None)
     if data.fingerprint != about["data_fingerprint"]:
         raise TrainingError(
             f"{data_root} is not what {run_folder} was trained on (fingerprint {data.fingerprint}, expected "
             f"{about['data_fingerprint']})"
         )
     classes = len(data.train.classes)
-    network = build_network(recipe.network, spec.channels, output_columns(recipe, classes), recipe.size)
-    network.load_state_dict(torch.load(run_folder / "weights.pt", weights_only=True))
     framings = _calibrate_crop(data.train, recipe, crops, on_crop)
 
     manifest = Manifest(
@@ -136,6 +136,31 @@ def export_run(
         }
     )
     return Exported(write_bundle(out, graph, manifest, make_golden(deployed, spec)), framings)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder's outcome; the first `len(classes)` outputs of `network` are the classes' logits."""
+
+    about: dict[str, Any]
+    recipe: Recipe
+    spec: InputSpec
+    classes: tuple[str, ...]
+    network: nn.Module
+
+
+def open_run(folder: Path) -> FinishedRun:
+    """The network that a finished run made.
+
+    Raises:
+        TrainingError: not a run folder, or the run is not finished.
+    """
+    about = _read_run(folder)
+    recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
+    spec, classes = input_spec(recipe), tuple(about["classes"])
+    network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
+    network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return FinishedRun(about, recipe, spec, classes, network.eval())
 
 
 def _read_run(folder: Path) -> dict[str, Any]:

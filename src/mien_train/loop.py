@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from mien.errors import TrainingError
 from mien.manifest import InputSpec
 from mien_train.augment import augment
-from mien_train.data import Pack, TrainingData, load_training_data, soft_targets
+from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data, soft_targets
 from mien_train.initial import initial_digest, load_initial
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe
@@ -83,6 +83,7 @@ def train(
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_decode: Callable[[int, int], None] = lambda done, total: None,
     initial: Path | None = None,
+    without: Path | None = None,
 ) -> Path:
     """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
 
@@ -92,6 +93,7 @@ def train(
         recipe: what to do.
         on_epoch, on_step, on_decode: called as the work goes on.
         initial: weights to start from instead of fresh ones: see `load_initial`.
+        without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
 
     Returns:
         the path of the averaged weights.
@@ -101,7 +103,7 @@ def train(
         TrainingError: `run` holds a run with another recipe or other data, or the loss is not finite.
     """
     run.mkdir(parents=True, exist_ok=True)
-    data = load_training_data(data_root, input_spec(recipe), run / "cache", on_decode)
+    data = load_training_data(data_root, input_spec(recipe), run / "cache", on_decode, without)
     _claim(run, recipe, data, initial)
     trainer = _Trainer(recipe, data, initial)
     first = trainer.restore(run / "checkpoint.pt")
@@ -298,6 +300,7 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) 
         },
         "left_out": {
             "repeated_in_validation": len(data.train.labels) - len(data.train_rows),
+            "excluded": len(data.excluded),
             "unreadable": [*data.train.failed, *data.validation.failed],
         },
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
@@ -305,7 +308,14 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) 
         "precision": resolve_precision(recipe.precision),
         "git_commit": _git_commit(),
     }
+    if data.excluded:
+        _write_text(run / EXCLUDED_FILE, "".join(f"{line}\n" for line in ["path", *map(_quoted, data.excluded)]))
     _write_text(path, json.dumps(about, indent=2))
+
+
+def _quoted(cell: str) -> str:
+    """As CSV wants it: names of files may hold commas and quotation marks."""
+    return '"' + cell.replace('"', '""') + '"'
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

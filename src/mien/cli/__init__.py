@@ -8,7 +8,7 @@ import sys
 import typer
 
 from mien._version import __version__
-from mien.cli import data, evaluate, models, predict, train
+from mien.cli import audit, compare, data, evaluate, models, predict, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 predict.register(app)
 evaluate.register(app)
+compare.register(app)
+audit.register(app)
 models.register(app)
 train.register(app)
 data.register(app)

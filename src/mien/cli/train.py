@@ -39,12 +39,15 @@ def train(
             "--init", help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name."
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as `mien audit --fix` writes.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
 ) -> None:
     """Train a network; resume it by giving the same command again."""
-    job: Any = _trainer("job")
+    job: Any = trainer("job")
     wanted = job.choose_recipe(recipe, {"epochs": epochs, "seed": seed})
     with progress() as bar:
         decoding = bar.add_task("decoding", total=None, note="")
@@ -72,7 +75,7 @@ def train(
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
-        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial)
+        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude)
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
 
 
@@ -116,7 +119,7 @@ def _export_run(
 ) -> Any:
     if data is None:
         raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
-    job: Any = _trainer("job")
+    job: Any = trainer("job")
     with progress() as bar:
         task = bar.add_task("calibrating the crop", total=None, note="")
 
@@ -137,13 +140,13 @@ def _export_weights(
             f"{weights}: weights alone say neither their network nor their classes; add --network si100b --classes "
             "happy,neutral,sad (the classes in the order of training)"
         )
-    students: Any = _trainer("students")
+    students: Any = trainer("students")
     return students.export_weights(
         weights, network, classes.split(","), out, name=name, data_root=data, about_data=about_data, licence=licence
     )
 
 
-def _trainer(module: str) -> object:
+def trainer(module: str) -> object:
     try:
         return import_module(f"mien_train.{module}")
     except ModuleNotFoundError as error:

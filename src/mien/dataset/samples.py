@@ -9,6 +9,9 @@ from pathlib import Path
 SPLITS = ("train", "validation", "test")
 """Names of the splits, used the same everywhere."""
 
+ONE_SPLIT = "all"
+"""What the split of a data set is called that is not divided."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mien.dataset.folders import SPLIT_ALIASES, has_split, read_split, split_folder
 from mien.dataset.labels import canonical, clashes
-from mien.dataset.samples import SPLITS, Sample, Split
+from mien.dataset.samples import ONE_SPLIT, SPLITS, Sample, Split
 from mien.errors import DatasetError
 
 NAMED = 5
@@ -35,6 +35,27 @@ def open_dataset(path: Path, split: str) -> Split:
                 "pictures it was trained on"
             )
     return found
+
+
+def open_splits(path: Path) -> list[Split]:
+    """Every split of a data set, in the order of `SPLITS`; one called `ONE_SPLIT` when it is not divided.
+
+    Raises:
+        DatasetError: as `open_dataset`; also a CSV file with a value of `split` that means none.
+    """
+    if not path.is_file():
+        names = [name for name in SPLITS if has_split(path, name)]
+        return [open_dataset(path, name) for name in names] or [replace(read_split(path, "train"), name=ONE_SPLIT)]
+    rows = _rows(path, ("path", "label"))
+    if "split" not in rows[0][1]:
+        return [replace(read_table(path, "train"), name=ONE_SPLIT)]
+    for line, row in rows:
+        if not any(_is_of(row, name) for name in SPLITS):
+            raise DatasetError(
+                f"{path}, line {line}: split {row['split']!r}: expected {', '.join(SPLITS)} or "
+                f"{', '.join(SPLIT_ALIASES)}"
+            )
+    return [read_table(path, name) for name in SPLITS if any(_is_of(row, name) for _, row in rows)]
 
 
 def read_table(path: Path, split: str) -> Split:
@@ -87,22 +108,30 @@ def training_split(path: Path, split: str) -> Split | None:
 def exclude(split: Split, listing: Path) -> Split:
     """`split` without the pictures in the CSV `listing`: column `path`, relative to the data set or to the CSV.
 
+    Pictures of other splits may be listed, and none at all. A link is not the picture it leads to: it is left out
+    under its own name.
+
     Raises:
         DatasetError: no such column, a listed picture that does not exist, or nothing is left.
     """
-    rows = _rows(listing, ("path",))
+    rows = _rows(listing, ("path",), may_be_empty=True)
     gone: set[Path] = set()
     missing: list[tuple[int, str]] = []
     for line, row in rows:
         found = [p for p in (split.root / row["path"], listing.parent / row["path"]) if p.is_file()]
-        gone.update(p.resolve() for p in found)
+        gone.update(_place(p) for p in found)
         if not found:
             missing.append((line, row["path"]))
     _refuse_missing(listing, missing)
-    kept = tuple(s for s in split.samples if s.path.resolve() not in gone)
+    kept = tuple(s for s in split.samples if _place(s.path) not in gone)
     if not kept:
-        raise DatasetError(f"{listing}: excludes every picture of split {split.name!r}; nothing is left to measure")
+        raise DatasetError(f"{listing}: excludes every picture of split {split.name!r}; nothing is left")
     return replace(split, samples=kept)
+
+
+def _place(path: Path) -> Path:
+    """One name for each place in the file system; a link at the end is not followed."""
+    return path.parent.resolve() / path.name
 
 
 def _is_of(row: Row, split: str) -> bool:
@@ -110,7 +139,7 @@ def _is_of(row: Row, split: str) -> bool:
     return name is None or SPLIT_ALIASES.get(name.lower(), name.lower()) == split
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
+def _rows(path: Path, columns: tuple[str, ...], may_be_empty: bool = False) -> list[tuple[int, Row]]:
     """(line, row) of a CSV file, every cell stripped; refuses missing columns and empty cells in `columns`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -130,7 +159,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
         if empty:
             raise DatasetError(f"{path}, line {reader.line_num}: column {', '.join(empty)} is empty")
         rows.append((reader.line_num, row))
-    if not rows:
+    if not rows and not may_be_empty:
         raise DatasetError(f"{path}: no rows under the header")
     return rows
 

@@ -1,7 +1,25 @@
-"""An `Evaluation` for people and machines: terminal, JSON, one self-contained HTML page."""
+"""What was measured, for people and machines: text, JSON, one self-contained HTML page."""
 
+from mien.report.audit import to_json as audit_to_json
+from mien.report.audit import to_text as audit_to_text
+from mien.report.audit_page import to_html as audit_to_html
+from mien.report.comparison import to_json as comparison_to_json
+from mien.report.comparison import to_text as comparison_to_text
+from mien.report.comparison_page import to_html as comparison_to_html
 from mien.report.document import SCHEMA_VERSION, to_json
 from mien.report.page import to_html
 from mien.report.terminal import course_lines, to_text
 
-__all__ = ["SCHEMA_VERSION", "course_lines", "to_html", "to_json", "to_text"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "audit_to_html",
+    "audit_to_json",
+    "audit_to_text",
+    "comparison_to_html",
+    "comparison_to_json",
+    "comparison_to_text",
+    "course_lines",
+    "to_html",
+    "to_json",
+    "to_text",
+]

@@ -102,6 +102,52 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     return _svg(_TOP + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
 
 
+def counts(rows: Sequence[tuple[str, int]], name: str) -> str:
+    """(class, pictures) as bars, the longest as wide as the chart, with the share of all."""
+    parts: list[str] = []
+    left, length = 80, WIDTH - 80 - 96
+    total, largest = max(sum(n for _, n in rows), 1), max([1, *(n for _, n in rows)])
+    y = 14.0
+    for label, n in rows:
+        parts.append(_text(left - 6, y, label, anchor="end", size=12))
+        parts.append(_rect(left, y - 11, length * n / largest, 14, BLUE))
+        parts.append(_text(WIDTH, y, f"{n} ({n / total:.1%})", anchor="end", size=12))
+        y += 22
+    return _svg(y, name, parts)
+
+
+def differences(rows: Sequence[tuple[str, int, Estimate]], name: str) -> str:
+    """(class, samples, difference -1..1) as points with their intervals, left and right of a line at 0."""
+    known = [abs(v) for _, _, e in rows for v in e if not math.isnan(v)]
+    reach = max([0.01, *known])
+    middle, scale = WIDTH / 2, (WIDTH / 2 - 40) / reach
+    parts = [_text(0, 12, "A better", size=11), _text(WIDTH, 12, "B better", anchor="end", size=11)]
+    y = 32.0
+    for label, samples, estimate in rows:
+        parts.append(_text(0, y, label, weight="600"))
+        parts.append(_text(WIDTH, y, f"{samples} samples", anchor="end", size=11))
+        y += 18
+        parts += _point(y, middle, scale, estimate)
+        y += 26
+    parts.append(f'<path d="M{middle} 20V{y - 26:.0f}" stroke="{INK}" stroke-dasharray="3 3"/>')
+    return _svg(y - 14, name, parts)
+
+
+def _point(y: float, middle: float, scale: float, estimate: Estimate) -> Iterator[str]:
+    yield _rect(0, y - 7, WIDTH, 14, "#f4f4f4")
+    if any(map(math.isnan, estimate)):
+        yield _text(4, y + 4, "undefined", size=11)
+        return
+    x, low, high = (middle + scale * v for v in estimate)
+    color = BLUE if estimate.low > 0 else VERMILION if estimate.high < 0 else "#6a6a6a"
+    yield f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="{color}" stroke-width="3"/>'
+    yield f'<circle cx="{x:.1f}" cy="{y}" r="4.5" fill="{color}" stroke="#fff"/>'
+    end = estimate.value > 0
+    yield _text(
+        4 if end else WIDTH - 4, y + 4, f"{100 * estimate.value:+.1f}", anchor="start" if end else "end", size=12
+    )
+
+
 def _bar(y: float, name: str, estimate: Estimate, fill: str) -> Iterator[str]:
     left, length = 66, WIDTH - 66 - 62
     yield _text(60, y, name, anchor="end", size=11)

@@ -49,6 +49,9 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
         },
         "by": evaluation.by or None,
         "slices": [{"value": part.value, "scores": _scores(part.scores)} for part in evaluation.slices],
+        "gap": None
+        if evaluation.gap is None
+        else {"best": evaluation.gap.best, "worst": evaluation.gap.worst, "difference": evaluation.gap.difference},
         "corruptions": None
         if evaluation.corrupted is None
         else {

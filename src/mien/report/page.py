@@ -8,7 +8,7 @@ from html import escape
 from mien.evaluate import Evaluation
 from mien.report import charts, faces
 from mien.report.shell import fill, to_page
-from mien.report.terminal import course_lines, interval, percent, remarks
+from mien.report.terminal import course_lines, gap_sentence, interval, percent, remarks
 from mien.scores import Scores
 
 
@@ -124,9 +124,12 @@ def _slices(evaluation: Evaluation) -> str:
         f"<td>{percent(part.scores.macro_recall.value)}</td><td>{part.scores.samples}</td></tr>"
         for part in evaluation.slices
     )
+    gap = gap_sentence(evaluation)
+    note = f"<p>{escape(gap[0].upper() + gap[1:])}.</p>" if gap else ""
     return (
-        f"<section><h2>By {escape(evaluation.by)}</h2><div class='scroll'><table><thead><tr><th>value</th><th>accuracy"
-        f"</th><th>mean recall</th><th>samples</th></tr></thead><tbody>{rows}</tbody></table></div></section>"
+        f"<section><h2>By {escape(evaluation.by)}</h2>{note}<div class='scroll'><table><thead><tr><th>value</th>"
+        f"<th>accuracy</th><th>mean recall</th><th>samples</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "</section>"
     )
 
 

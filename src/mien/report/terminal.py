@@ -75,6 +75,17 @@ def remarks(evaluation: Evaluation) -> list[str]:
     return found
 
 
+def gap_sentence(evaluation: Evaluation) -> str:
+    """How far the best group is from the worst; "" without two groups."""
+    gap = evaluation.gap
+    if gap is None:
+        return ""
+    return (
+        f"gap in accuracy: {100 * gap.difference:.2f} points, from {gap.best or '(empty)'} (best) to "
+        f"{gap.worst or '(empty)'} (worst)"
+    )
+
+
 def found_accuracy(evaluation: Evaluation) -> float:
     """Share of right answers among the faces that were found; NaN without one."""
     confusion = evaluation.scores.confusion
@@ -143,6 +154,8 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
                 f"{part.value:{width}}{_cell(part.scores.accuracy)}  {percent(part.scores.macro_recall.value):>11}  "
                 f"{part.scores.samples:7}"
             )
+        if evaluation.gap:
+            yield gap_sentence(evaluation)
     if evaluation.corrupted:
         yield ""
         yield "accuracy under damage, strength 1-5"

@@ -1,0 +1,62 @@
+"""Pictures without a face, as far as a detector can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from mien.audit.records import FaceCheck, Picture
+from mien.detect import Detector
+from mien.errors import MediaError
+from mien.media.image import read_image
+from mien.records import Image
+
+SIDES_PX = (96, 192)
+"""A crop is laid on a canvas at these sizes in turn: the first finds four faces in five, in a fifth of the time."""
+
+
+def check_faces(
+    pictures: Sequence[Picture],
+    detector: Detector,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FaceCheck:
+    """Look for a face in each picture, or in `limit` of them, evenly spread; unreadable ones are passed over."""
+    rows = _spread(len(pictures), limit)
+    missing: list[Picture] = []
+    looked_at = 0
+    for done, row in enumerate(rows, 1):
+        try:
+            image = next(read_image(pictures[row].sample.path)).image
+        except MediaError:
+            continue
+        looked_at += 1
+        if not any(detector.detect(view) for view in _views(image)):
+            missing.append(pictures[row])
+        progress(done, len(rows))
+    return FaceCheck(detector.name, looked_at, tuple(missing))
+
+
+def _spread(count: int, limit: int | None) -> list[int]:
+    """`limit` rows of `count`, evenly spread over all: over classes too, as pictures stand in the order of these."""
+    kept = count if limit is None else min(limit, count)
+    return [i * count // kept for i in range(kept)]
+
+
+def _views(image: Image) -> Iterator[Image]:
+    for side in SIDES_PX:
+        yield _on_canvas(image, side)
+    if max(image.shape[:2]) > max(SIDES_PX):  # a whole photo: its faces may be small
+        yield image
+
+
+def _on_canvas(image: Image, side: int) -> Image:
+    """The picture with `side` as its longer side, amid its own mean grey: detectors want room around a tight crop."""
+    scale = side / max(image.shape[:2])
+    size = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    pad = side // 2
+    grey = [int(resized.mean())] * 3
+    return cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=grey).astype(np.uint8, copy=False)

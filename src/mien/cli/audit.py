@@ -1,0 +1,104 @@
+"""`mien audit`: what is wrong with a labelled data set -> a table, JSON, a page, a list of what to leave out."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.output import name_items, write_file
+from mien.cli.progress import progress
+
+EXAMPLES = """Examples:
+
+mien audit data/fer2013 --html audit.html --fix leave-out.csv
+
+mien evaluate data/fer2013 --exclude leave-out.csv"""
+
+FACE_SAMPLE = 2000
+"""So many pictures are looked at for a face unless all are asked for: a detector takes longer than all the rest."""
+
+
+class Faces(str, Enum):
+    """In how many pictures a face is looked for."""
+
+    sample = "sample"
+    all = "all"
+    none = "none"
+
+
+class LabelSplit(str, Enum):
+    """A split whose labels are checked."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(audit)
+
+
+def audit(
+    data: Annotated[
+        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+    ],
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write every finding to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option("--fix", help="Write a list of what to leave out, for --exclude, to this CSV.")
+    ] = None,
+    fix_labels: Annotated[
+        bool, typer.Option("--fix-labels", help="List pictures whose label may be wrong in it too.")
+    ] = False,
+    faces: Annotated[
+        Faces, typer.Option(help=f"Look for a face in {FACE_SAMPLE} pictures, evenly spread, in all, or in none.")
+    ] = Faces.sample,
+    detector: Annotated[
+        str | None, typer.Option(help="libface, haar or yunet; default: libface where it runs.")
+    ] = None,
+    labels: Annotated[bool, typer.Option(help="Look for labels that the model contradicts.")] = True,
+    split_for_labels: Annotated[
+        LabelSplit | None, typer.Option(help="Check the labels of this split; default: validation, else test.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A bundled model's name, or a .onnx file, to check labels with.")
+    ] = "default",
+    threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0)] = 0,
+) -> None:
+    """Look for duplicates, leaks between splits, wrong labels, blank, faceless and unreadable pictures.
+
+    Exit code: 0 done, whatever was found; 1 some pictures could not be read (each is named); 2 wrong use or unusable
+    data.
+    """
+    from mien.audit import audit as look
+    from mien.audit import to_csv, to_leave_out
+    from mien.bundle import load_bundle
+    from mien.dataset import open_splits
+    from mien.detect import default_detector_name, make_detector
+    from mien.report import audit_to_html, audit_to_json, audit_to_text
+    from mien.session import Session
+
+    splits = open_splits(data)
+    with progress() as bar:
+        task = bar.add_task("", total=None, note="")
+        found = look(
+            splits,
+            detector=None if faces is Faces.none else make_detector(detector or default_detector_name()),
+            face_limit=FACE_SAMPLE if faces is Faces.sample else None,
+            session=Session(load_bundle(model), threads) if labels else None,
+            labels_in=split_for_labels.value if split_for_labels else "",
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    typer.echo(audit_to_text(found), nl=False)
+    for path, write in ((as_json, audit_to_json), (html, audit_to_html)):
+        if path:
+            write_file(path, write(found))
+    if fix:
+        write_file(fix, to_csv(to_leave_out(found, fix_labels)))
+    name_items("", [broken.reason for broken in found.unreadable])
+    if found.unreadable:
+        raise typer.Exit(1)

@@ -1,0 +1,75 @@
+"""`mien compare`: two models on the same labelled data -> which is better, and whether that is more than chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.output import name_items, write_file
+from mien.cli.progress import progress
+
+EXAMPLES = """Examples:
+
+mien compare default mine.onnx data/fer2013 --html comparison.html
+
+mien compare old.onnx new.onnx images --split test --json comparison.json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(compare)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="A bundled model's name, or a .onnx file.")],
+    b: Annotated[str, typer.Argument(help="The other one; differences are B minus A.")],
+    data: Annotated[
+        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+    ],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="The pictures are whole photos: find the face with libface, haar or yunet.")
+    ] = None,
+    exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
+    shared_only: Annotated[
+        bool, typer.Option("--shared-only", help="Leave out classes that not both models know.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+) -> None:
+    """Compare two models on the same labelled pictures: a paired test, where they disagree, and on which faces.
+
+    Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
+    """
+    from mien.bundle import load_bundle
+    from mien.compare import compare as measure
+    from mien.dataset import exclude as without
+    from mien.dataset import open_dataset
+    from mien.detect import make_detector
+    from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
+    from mien.session import Session
+
+    first, second = (Session(load_bundle(name), threads) for name in (a, b))
+    found = open_dataset(data, split)
+    found = without(found, exclude) if exclude else found
+    with progress() as bar:
+        task = bar.add_task("", total=None, note="")
+        result = measure(
+            first,
+            second,
+            found,
+            detector=make_detector(detector) if detector else None,
+            shared_only=shared_only,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    typer.echo(comparison_to_text(result), nl=False)
+    for path, write in ((as_json, comparison_to_json), (html, comparison_to_html)):
+        if path:
+            write_file(path, write(result))
+    name_items("no face found", [str(s.path) for s in result.missed])
+    name_items("", list(result.failures))
+    if result.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,150 @@
+"""A comparison as one HTML page that needs nothing else: style, chart and faces stand inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+import numpy as np
+
+from mien.compare import Comparison
+from mien.evaluate import Evaluation
+from mien.metrics import Truth
+from mien.report import charts
+from mien.report.comparison import NO_FACE, p_text, plain, remarks, signed, totals, verdict
+from mien.report.faces import face_url
+from mien.report.shell import fill, to_page
+from mien.report.terminal import interval, percent
+
+KINDS_SHOWN, FACES_SHOWN = 30, 36
+
+
+def to_html(comparison: Comparison) -> str:
+    """The page; under 3 MB whatever the data. Pictures it shows are read from their files again."""
+    a, b, found = comparison.a, comparison.b, comparison.difference
+    body = fill(
+        "comparison.html",
+        a=escape(a.model),
+        b=escape(b.model),
+        sha256_a=a.model_sha256[:12],
+        sha256_b=b.model_sha256[:12],
+        data=escape(a.data),
+        split=escape(a.split),
+        samples=f"{found.samples:,}",
+        classes=escape(", ".join(comparison.classes)),
+        verdict=escape(verdict(comparison)),
+        key_figures=_key_figures(comparison),
+        remarks="".join(f"<li>{escape(line)}</li>" for line in remarks(comparison)),
+        totals=_totals(comparison),
+        counts=_counts(comparison),
+        chart=charts.differences([(c.name, c.support, c.recall) for c in found.classes], "Recall, B minus A"),
+        per_class=_per_class(comparison),
+        disagreeing=f"{sum(d.count for d in found.disagreements):,} of {found.samples:,}",
+        disagreements=_disagreements(comparison),
+        only_a=f"{found.only_a:,}",
+        only_b=f"{found.only_b:,}",
+        faces_a="".join(_face(comparison, i) for i in one_sided(comparison, "A")) or "<p>None.</p>",
+        faces_b="".join(_face(comparison, i) for i in one_sided(comparison, "B")) or "<p>None.</p>",
+    )
+    return to_page(f"{a.model} and {b.model} on {a.split}", body)
+
+
+def one_sided(comparison: Comparison, right: str) -> list[int]:
+    """Positions of faces that only `right` ("A" or "B") reads rightly, those first on which the other was surest."""
+    a, b = comparison.answers()
+    truth = np.array([comparison.classes.index(s.label) for s in comparison.samples], np.int64)
+    hit, miss = (a, b) if right == "A" else (b, a)
+    loser, rows = (comparison.b, comparison.rows_b) if right == "A" else (comparison.a, comparison.rows_a)
+    chosen = np.flatnonzero((hit == truth) & (miss != truth) & (rows >= 0))
+    confidence = loser.probabilities.max(axis=1)[rows[chosen]]
+    return chosen[np.argsort(-confidence, kind="stable")][:FACES_SHOWN].tolist()
+
+
+def _key_figures(comparison: Comparison) -> str:
+    found = comparison.difference
+    figures = [
+        ("accuracy, B minus A", signed(found.accuracy.value), f"points {interval(found.accuracy)}"),
+        ("mean F1, B minus A", signed(found.macro_f1.value), f"points {interval(found.macro_f1)}"),
+        ("McNemar", p_text(found.p_value), "more than chance below 0.05"),
+        ("same answer", percent(found.agreement), f"of the faces; Cohen's kappa {plain(found.kappa)}"),
+    ]
+    return "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in figures
+    )
+
+
+def _totals(comparison: Comparison) -> str:
+    rows = [
+        (name, [a, b, f"{gap}<small>{ends}</small>" if ends else gap]) for name, a, b, gap, ends in totals(comparison)
+    ]
+    return _table(["", "A", "B", "B minus A"], rows)
+
+
+def _counts(comparison: Comparison) -> str:
+    found = comparison.difference
+    rows = [
+        ("A right", [f"{found.both_right:,}", f"{found.only_a:,}"]),
+        ("A wrong", [f"{found.only_b:,}", f"{found.neither:,}"]),
+    ]
+    return _table(["", "B right", "B wrong"], rows)
+
+
+def _per_class(comparison: Comparison) -> str:
+    rows = [
+        (
+            c.name,
+            [f"{signed(e.value)}<small>{interval(e)}</small>" for e in (c.precision, c.recall, c.f1)]
+            + [f"{c.support:,}"],
+        )
+        for c in comparison.difference.classes
+    ]
+    return _table(["class", "precision", "recall", "F1", "samples"], rows)
+
+
+def _disagreements(comparison: Comparison) -> str:
+    found = comparison.difference.disagreements
+    rows = [
+        (d.truth, [_said(d.a or NO_FACE, d.truth), _said(d.b or NO_FACE, d.truth), str(d.count)])
+        for d in found[:KINDS_SHOWN]
+    ]
+    rest = f"<p>Rarer kinds: {len(found) - KINDS_SHOWN} more.</p>" if len(found) > KINDS_SHOWN else ""
+    return (_table(["truth", "A said", "B said", "pictures"], rows) if rows else "<p>They never disagree.</p>") + rest
+
+
+def _said(answer: str, truth: str) -> str:
+    return f"<strong>{escape(answer)} ✓</strong>" if answer == truth else escape(answer)
+
+
+def _table(heads: list[str], rows: Iterable[tuple[str, list[str]]]) -> str:
+    """`heads` and the first of each row are text, the other cells HTML."""
+    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, cells in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _face(comparison: Comparison, position: int) -> str:
+    sample, row = comparison.samples[position], int(comparison.rows_a[position])
+    face = comparison.a.faces[row] if comparison.a.faces and row >= 0 else None
+    lines = "".join(
+        _answer(name, evaluation, int(rows[position]), sample.label) for name, evaluation, rows in _sides(comparison)
+    )
+    return (
+        f'<figure><img src="{face_url(sample.path, face)}" width="64" height="64" alt="face labelled '
+        f'{escape(sample.label)}"><figcaption>is {escape(sample.label)}{lines}</figcaption></figure>'
+    )
+
+
+def _sides(comparison: Comparison) -> tuple[tuple[str, Evaluation, Truth], ...]:
+    return ("A", comparison.a, comparison.rows_a), ("B", comparison.b, comparison.rows_b)
+
+
+def _answer(name: str, evaluation: Evaluation, row: int, truth: str) -> str:
+    if row < 0:
+        return f"<small>{name} ✗ {NO_FACE}</small>"
+    best = evaluation.probabilities[row]
+    answer = evaluation.match.classes[int(best.argmax())]
+    return f"<small>{name} {'✓' if answer == truth else '✗'} {escape(answer)} {best.max():.0%}</small>"

@@ -276,6 +276,14 @@ def test_listed_pictures_are_left_out(data: Path, tmp_path: Path):
         exclude(split, write_csv(tmp_path / "all.csv", ["path"], *everything))
 
 
+def test_a_repeat_that_training_leaves_out_is_none(data: Path, tmp_path: Path, tiny_bundle: Bundle, run: Run):
+    _, out, _ = run(data, "--model", tiny_bundle.path)
+    assert "1 pictures stand in the training split too" in out
+    listing = write_csv(tmp_path / "leave.csv", ["path"], ["train/happy/0.bmp"])
+    _, out, _ = run(data, "--model", tiny_bundle.path, "--exclude", listing)
+    assert "No picture stands in the training split too" in out
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -66,15 +66,17 @@ def evaluate(
     from mien.report import to_html, to_json, to_text
     from mien.session import Session
 
-    found = open_dataset(data, split)
-    found = without(found, exclude) if exclude else found
+    found, train = open_dataset(data, split), training_split(data, split) if repeats else None
+    if exclude:
+        # A training run leaves out what is listed too: it is no repeat that the model saw.
+        found, train = without(found, exclude), without(train, exclude) if train else None
     with progress() as bar:
         task = bar.add_task("", total=None, note="")
         result = measure(
             Session(load_bundle(model), threads),
             found,
             detector=make_detector(detector) if detector else None,
-            train=training_split(data, split) if repeats else None,
+            train=train,
             weights=_parse_weights(weights) if weights is not None else None,
             shared_only=shared_only,
             flip=tta is Tta.flip,

@@ -67,7 +67,8 @@ def only(data: bytes) -> np.ndarray:
 def frames_and_error(data: bytes) -> tuple[list, MediaError | None]:
     frames = []
     try:
-        for frame in decode(data, "picture"):
+        # A limit, as damage can make a header promise a canvas that takes gigabytes and minutes to clear.
+        for frame in decode(data, "picture", max_pixels=1_000_000):
             frames.append(frame)  # noqa: PERF402 - a list comprehension would lose what came before the error
     except MediaError as error:
         return frames, error

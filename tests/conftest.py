@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from mien.bundle import Bundle, write_bundle
+from mien.cli import main
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 # A busy machine is not a failure, and a failure must be seen again: no deadlines, the same examples every time.
@@ -32,3 +35,27 @@ def astronaut() -> Path:
 def group() -> Path:
     """The bundled group picture: three faces."""
     return Path(str(resources.files("mien") / "samples/group.jpg"))
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call `mien ARGS`; returns exit code, stdout, stderr."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, args)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = done.code or 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return int(str(code)), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def run(mien: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
+    """`mien`, under the name that a test of one command gives its own."""
+    return mien

@@ -19,7 +19,6 @@ from PIL import Image
 from mien.audit import Audit, audit, to_csv, to_leave_out
 from mien.audit.near import near_pairs
 from mien.bundle import Bundle
-from mien.cli import main
 from mien.dataset import exclude, open_splits
 from mien.detect import StubDetector, make_detector
 from mien.errors import DatasetError
@@ -56,24 +55,6 @@ def data(tmp_path: Path) -> Path:
     for i in range(6, 10):
         put(root / f"validation/{'happy' if i < 8 else 'sad'}/{i}.png", drawn(i))
     return root
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call `mien ARGS`; returns exit code, stdout, stderr."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, args)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(str(code)), captured.out, captured.err
-
-    return call
 
 
 def look(root: Path) -> Audit:

@@ -18,27 +18,8 @@ import pytest
 from PIL import Image
 
 from mien.bundle import Bundle
-from mien.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call `mien ARGS`; returns exit code, stdout, stderr."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, args)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(str(code)), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from mien.bundle import Bundle, Golden, write_bundle
-from mien.cli import main
 from mien.compare import compare
 from mien.dataset import open_dataset
 from mien.detect import StubDetector
@@ -59,21 +58,9 @@ def second(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(mien: Run) -> Run:
     """Call `mien compare ARGS`; returns exit code, stdout, stderr."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", "compare", *map(str, args)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(str(code)), captured.out, captured.err
-
-    return call
+    return partial(mien, "compare")
 
 
 def random_answers(seed: int, samples: int, right_a: float, right_b: float) -> tuple[np.ndarray, ...]:

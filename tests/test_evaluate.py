@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn import metrics as reference
 
 from mien.bundle import Bundle
-from mien.cli import main
 from mien.corrupt import CORRUPTIONS, STRENGTHS, corrupt
 from mien.dataset import exclude, match_classes, open_dataset, training_split
 from mien.detect import StubDetector
@@ -53,21 +52,9 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(mien: Run) -> Run:
     """Call `mien evaluate ARGS`; returns exit code, stdout, stderr."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", "evaluate", *map(str, args)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(str(code)), captured.out, captured.err
-
-    return call
+    return partial(mien, "evaluate")
 
 
 def expected(levels: dict[str, tuple[int, ...]] = LEVELS) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ A run is a folder: `run.json` (recipe, data, versions), `history.jsonl` (one lin
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import math
 import os
@@ -309,13 +311,10 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) 
         "git_commit": _git_commit(),
     }
     if data.excluded:
-        _write_text(run / EXCLUDED_FILE, "".join(f"{line}\n" for line in ["path", *map(_quoted, data.excluded)]))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in data.excluded)])
+        _write_text(run / EXCLUDED_FILE, text.getvalue())
     _write_text(path, json.dumps(about, indent=2))
-
-
-def _quoted(cell: str) -> str:
-    """As CSV wants it: names of files may hold commas and quotation marks."""
-    return '"' + cell.replace('"', '""') + '"'
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -54,9 +54,9 @@ def tiny_manifest(**changes: object) -> Manifest:
     return Manifest(**{"name": "tiny", "classes": CLASSES, "input": spec, **changes})  # type: ignore[arg-type]
 
 
-def tiny_golden() -> Golden:
+def tiny_golden(size: int = 48) -> Golden:
     """Three flat crops and their exact probabilities."""
-    crops = np.stack([np.full((48, 48, 1), level, np.uint8) for level in (0, 128, 255)])
+    crops = np.stack([np.full((size, size, 1), level, np.uint8) for level in (0, 128, 255)])
     logits = (crops.reshape(3, -1).mean(axis=1, keepdims=True) / 255 - 0.5) * SLOPE
     powers = np.exp(logits)
     return Golden(crops, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))

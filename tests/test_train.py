@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from mien.bundle import load_bundle
+from mien.bundle import load_bundle, write_bundle
 from mien.detect import StubDetector
 from mien.errors import DatasetError, TrainingError
 from mien.manifest import CropSpec, Framing, InputSpec
@@ -22,12 +22,14 @@ from mien.records import Face
 from mien.session import Session
 from mien.verify import verify_bundle
 from mien_train import job, loop
-from mien_train.augment import augment
+from mien_train.augment import augment, mixup
 from mien_train.calibrate import fit_temperature, measure_framing
 from mien_train.data import load_training_data, soft_targets
+from mien_train.distil import teacher_targets
 from mien_train.initial import load_initial
 from mien_train.networks import EmotionNet, build_network
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
+from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 CLASSES = ("bright", "dark", "striped")
 SMALL = NetworkRecipe(widths=(8, 16), blocks=(1, 1), dropout=0.0)
@@ -129,6 +131,39 @@ def test_a_run_may_start_from_anothers_weights(data: Path, run: Path, tmp_path: 
         job.run(data, tmp_path / "odd", gentle, 1, *[lambda *a: None] * 3, initial=tmp_path / "odd.pt")
 
 
+def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
+    """A teacher that swaps bright and dark, with the whole say: the pupil swaps them too."""
+    teacher = tmp_path / "teacher.onnx"
+    spec = loop.input_spec(RECIPE)
+    swapped = ("dark", "striped", "bright")  # the tiny model's first class is the bright one
+    write_bundle(teacher, tiny_onnx(size=16), tiny_manifest(classes=swapped, input=spec), tiny_golden(16))
+    pupil = RECIPE.model_copy(update={"teacher_share": 1.0, "epochs": 4})
+    job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher])
+    network = job.open_run(tmp_path / "pupil").network
+    flat = np.stack([np.full((16, 16, 1), level, np.uint8) for level in (220, 30)])
+    assert loop.predict_logits(network, flat, "fp32").argmax(1).tolist() == [CLASSES.index("dark"), 0]
+
+    with pytest.raises(TrainingError, match="teachers_sha256"):
+        job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher, teacher])
+    with pytest.raises(TrainingError, match="teacher_share is 1 and 0 teachers are given"):
+        train(data, tmp_path / "alone", pupil)
+    with pytest.raises(TrainingError, match="teacher_share is 0 and 1 teachers are given"):
+        job.run(data, tmp_path / "alone", RECIPE, 1, *[lambda *a: None] * 3, teachers=[teacher])
+
+
+def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, tmp_path: Path):
+    spec = loop.input_spec(RECIPE)
+    train_pack = load_training_data(data, spec, tmp_path / "cache").train
+    for name, changes, message in (
+        ("classes", {"input": spec}, "expected the data's classes .*found happy, neutral, sad"),
+        ("size", {"classes": CLASSES}, "sees 48 x 48 gray, the recipe asks for 16 x 16 gray"),
+    ):
+        size = 16 if name == "classes" else 48
+        write_bundle(tmp_path / f"{name}.onnx", tiny_onnx(size=size), tiny_manifest(**changes), tiny_golden(size))
+        with pytest.raises(TrainingError, match=message):
+            teacher_targets([tmp_path / f"{name}.onnx"], train_pack, spec, lambda *a: None)
+
+
 def test_a_bad_loss_stops_and_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def explode(epoch: loop.Epoch) -> None:
         monkeypatch.setattr(loop.F, "cross_entropy", lambda *a: torch.tensor(float("nan"), requires_grad=True))
@@ -222,6 +257,15 @@ def test_augmentation_is_repeatable_and_keeps_shape_and_range():
     assert a.shape == x.shape
     assert 0 <= float(a.min()) <= float(a.max()) <= 1
     assert not torch.equal(a, augment(x, AugmentRecipe(), torch.Generator().manual_seed(8)))
+
+
+def test_mixup_blends_pictures_and_targets_alike():
+    x = torch.arange(8.0).view(8, 1, 1, 1)
+    mixed, (targets,) = mixup(x, (x.view(8, 1),), 0.5, torch.Generator().manual_seed(3))
+    assert not torch.equal(mixed, x)
+    assert torch.allclose(mixed.view(8), targets.view(8))
+    assert mixed.sum() == pytest.approx(28.0, abs=1e-4)  # each picture gives what another takes
+    assert mixup(x, (), 0.0, torch.Generator())[0] is x
 
 
 def test_augmentation_turned_off_changes_nothing():

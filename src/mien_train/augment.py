@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -30,6 +31,25 @@ def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
     x = _on_share(x, recipe.blur_share, generator, _blur)
     x = _light(x, recipe, generator)
     return _erase(x, recipe.erase_share, generator).clamp_(0, 1)
+
+
+def mixup(
+    x: Tensor, targets: tuple[Tensor, ...], strength: float, generator: Generator
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Blend a batch, and all that is known of it, with itself in another order (mixup, arXiv 1710.09412).
+
+    Args:
+        x: float `[N, C, H, W]`.
+        targets: tensors `[N, ...]`, blended alike.
+        strength: both parameters of the Beta distribution that one share a batch is drawn from; 0 changes nothing.
+        generator: source of all randomness.
+    """
+    if not strength:
+        return x, targets
+    seed = int(torch.randint(2**31, (), generator=generator))  # torch's Beta takes no generator
+    share = float(np.random.default_rng(seed).beta(strength, strength))
+    order = torch.randperm(len(x), generator=generator)
+    return x.lerp(x[order], share), tuple(t.lerp(t[order], share) for t in targets)
 
 
 def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:

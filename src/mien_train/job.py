@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ def run(
     on_decode: Callable[[int, int], None],
     initial: Path | None = None,
     without: Path | None = None,
+    teachers: Sequence[Path] = (),
+    on_teach: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Train, or resume; the curves are drawn again after every epoch."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -57,7 +59,7 @@ def run(
         draw_curves(read_history(out), out / "curves.svg")
         on_epoch(epoch)
 
-    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without)
+    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_teach)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def export_run(
         training=TrainingInfo(
             data=about_data,
             licence=licence,
-            recipe={**about["recipe"], "initial_weights_sha256": about.get("initial_weights_sha256", "")},
+            recipe={
+                **about["recipe"],
+                **{k: about.get(k, "") for k in ("initial_weights_sha256", "teachers_sha256")},
+            },
             seed=recipe.seed,
             code=about.get("git_commit", ""),
         ),

@@ -15,7 +15,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from torch.nn import functional as F
 
 from mien.errors import TrainingError
 from mien.manifest import InputSpec
-from mien_train.augment import augment
+from mien_train.augment import augment, mixup
 from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data, soft_targets
+from mien_train.distil import teacher_targets
 from mien_train.initial import initial_digest, load_initial
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe
@@ -86,6 +87,8 @@ def train(
     on_decode: Callable[[int, int], None] = lambda done, total: None,
     initial: Path | None = None,
     without: Path | None = None,
+    teachers: Sequence[Path] = (),
+    on_teach: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
 
@@ -93,21 +96,28 @@ def train(
         data_root: a labelled folder.
         run: the run folder.
         recipe: what to do.
-        on_epoch, on_step, on_decode: called as the work goes on.
+        on_epoch, on_step, on_decode, on_teach: called as the work goes on.
         initial: weights to start from instead of fresh ones: see `load_initial`.
         without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
+        teachers: bundles that decide `recipe.teacher_share` of the targets.
 
     Returns:
         the path of the averaged weights.
 
     Raises:
         DatasetError: see `load_training_data`.
-        TrainingError: `run` holds a run with another recipe or other data, or the loss is not finite.
+        TrainingError: `run` holds a run with another recipe or other data, the loss is not finite, or there is a
+            `teacher_share` without teachers or the other way round.
     """
+    if bool(teachers) != (recipe.teacher_share > 0):
+        raise TrainingError(
+            f"teacher_share is {recipe.teacher_share:g} and {len(teachers)} teachers are given; give both, or neither"
+        )
     run.mkdir(parents=True, exist_ok=True)
     data = load_training_data(data_root, input_spec(recipe), run / "cache", on_decode, without)
-    _claim(run, recipe, data, initial)
-    trainer = _Trainer(recipe, data, initial)
+    _claim(run, recipe, data, initial, teachers)
+    taught = teacher_targets(teachers, data.train, input_spec(recipe), on_teach) if teachers else None
+    trainer = _Trainer(recipe, data, initial, taught)
     first = trainer.restore(run / "checkpoint.pt")
     for epoch in range(first, recipe.epochs):
         result = trainer.run_epoch(epoch, on_step)
@@ -140,7 +150,7 @@ def predict_logits(network: nn.Module, images: np.ndarray, precision: str) -> Te
 class _Trainer:
     """Network, moving average and optimiser of one run."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
+    def __init__(self, recipe: Recipe, data: TrainingData, initial: Path | None, taught: np.ndarray | None) -> None:
         self.recipe, self.data = recipe, data
         self.precision = resolve_precision(recipe.precision)
         torch.manual_seed(recipe.seed)
@@ -158,6 +168,8 @@ class _Trainer:
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
+        if taught is not None:
+            self.targets = (1 - recipe.teacher_share) * self.targets + recipe.teacher_share * taught
         self.votes = data.train.votes / np.maximum(data.train.votes.sum(axis=1, keepdims=True), 1)
         self.steps = len(data.train_rows) // recipe.batch_size
         if not self.steps:
@@ -175,9 +187,9 @@ class _Trainer:
         loss_sum, right, rate = 0.0, 0, 0.0
         for step, (images, targets, votes) in enumerate(self._batches(generator)):
             rate = self._set_rate(epoch * self.steps + step)
-            inputs = normalise(augment(images, self.recipe.augment, generator)).contiguous(
-                memory_format=torch.channels_last
-            )
+            images = augment(images, self.recipe.augment, generator)
+            images, (targets, votes) = mixup(images, (targets, votes), self.recipe.mixup, generator)
+            inputs = normalise(images).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
                 outputs = self.network(inputs).float()
             loss = self._loss(outputs, targets, votes)
@@ -274,13 +286,14 @@ def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None) -> None:
+def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None, teachers: Sequence[Path]) -> None:
     """Write `run.json`, or refuse a folder that holds a run of another recipe or other data."""
     path = run / "run.json"
     wanted = {
         "recipe": recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,
         "initial_weights_sha256": initial_digest(initial),
+        "teachers_sha256": " ".join(initial_digest(t) for t in teachers),
     }
     if path.exists():
         found = json.loads(path.read_text())

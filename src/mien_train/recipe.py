@@ -77,6 +77,12 @@ class Recipe(_Part):
         0.0, ge=0, le=10, description="weight of an auxiliary output that learns the votes; it is not exported"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    teacher_share: float = Field(
+        0.0, ge=0, le=1, description="share of the target that the bundles given as --teacher decide, averaged"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=5, description="mix each batch with itself by a share from Beta(mixup, mixup); 0: do not"
+    )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="moving average of the weights, per step; the average is what is kept"
     )

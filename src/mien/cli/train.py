@@ -42,6 +42,13 @@ def train(
     exclude: Annotated[
         Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as `mien audit --fix` writes.")
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A bundle (file, or the name of a bundled model) that decides the recipe's teacher_share of the "
+            "targets; give it again for an ensemble."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
@@ -55,6 +62,9 @@ def train(
 
         def on_decode(done: int, total: int) -> None:
             bar.update(decoding, completed=done, total=total, visible=done < total)
+
+        def on_teach(done: int, total: int) -> None:
+            bar.update(decoding, description="asking the teachers", completed=done, total=total, visible=done < total)
 
         def on_step(epoch: int, step: int, steps: int) -> None:
             bar.update(decoding, visible=False)
@@ -75,7 +85,7 @@ def train(
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
-        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude)
+        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude, teacher or (), on_teach)
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
 
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"records"},
     {"geometry", "lettering", "manifest", "onnxfile"},
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
-    {"bundle", "detect", "dataset", "draw", "results"},
+    {"bundle", "detect", "dataset", "draw", "episodes", "results", "track"},
     {"paired", "scores", "session"},
     {"classify", "verify"},
     {"pipeline"},

@@ -70,6 +70,7 @@ def test_a_row():
             "frame": 3,
             "time_s": 0.123,
             "face": 0,
+            "track": None,
             "box_xyxy": [1.0, 2.0, 33.34, 44.0],
             "score": 0.987654,
             "detector": "libface",
@@ -129,7 +130,7 @@ def test_no_faces_at_all(tmp_path, name):
     path = write(tmp_path / name, frame_of(), frame_of())
     assert load(path) == []
     if name == "out.csv":
-        assert path.read_text().startswith("source,frame,time_s,face,x1,y1,x2,y2,score,detector,left_eye_x,left_eye_y,")
+        assert path.read_text().startswith("source,frame,time_s,face,track,x1,y1,x2,y2,score,detector,left_eye_x,")
         assert path.read_text().rstrip().endswith("label,confidence,p_angry,p_happy,p_error,error")
 
 

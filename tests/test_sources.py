@@ -109,9 +109,9 @@ def test_overlap(photos, monkeypatch, sources, found):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nothing.png", r"nothing\.png: no such file or folder; expected a picture, a folder or a pattern"),
+        ("nothing.png", r"nothing\.png: no such file or folder; expected a picture, a video, a folder or a pattern"),
         ("a.png/b.png", "no such file or folder"),
-        ("*.bmp", r"no picture matches this, only 0 other files and 0 folders; looked for \.avif, \.bmp"),
+        ("*.bmp", r"no picture matches this, only 0 other files and 0 folders; looked for \.avi, \.avif, \.bmp"),
         ("no*", "only 1 other files and 0 folders"),
         ("", "a source is empty"),
         ("x" * 5000, "cannot be read"),
@@ -126,11 +126,11 @@ def test_a_wrong_name_is_an_error_before_the_first_frame(photos, monkeypatch, so
 
 
 def test_a_folder_without_pictures_says_what_is_there(tmp_path):
-    for name in ("a.txt", "b.heic", "deep/c.mp4"):
+    for name in ("a.txt", "b.heic", "deep/c.mp3"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(
-        MediaError, match=r"no pictures in this folder or below it; looked for .*\.webp, and found 3 other files"
+        MediaError, match=r"no pictures or videos in this folder or .*looked for .*\.wmv, and found 3 other files"
     ):
         list_items([str(tmp_path)])
 

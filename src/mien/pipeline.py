@@ -1,9 +1,9 @@
-"""The stages in their order: media -> detect -> crop -> classify. No other module knows it."""
+"""The stages in their order: media -> detect -> track -> crop -> classify. No other module knows it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mien.bundle import load_bundle
@@ -12,8 +12,9 @@ from mien.crop import cut
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.errors import MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
-from mien.records import Failure, Frame, FrameReadings, Image, Reading
+from mien.records import Face, Failure, Frame, FrameReadings, Image, Reading
 from mien.session import Session
+from mien.track import Tracker
 
 
 class Recognizer:
@@ -69,26 +70,50 @@ class Recognizer:
         return [reading for frame in self._frames(picture) for reading in self.read_frame(frame).readings]
 
     def read_frame(self, frame: Frame) -> FrameReadings:
-        """Readings of one frame."""
-        manifest = self.session.manifest
+        """Readings of one frame by itself."""
         faces = self.detector.detect(frame.image)
-        expressions = classify(self.session, cut(frame.image, faces, manifest.crop, manifest.input))
-        readings = (
-            Reading(frame.source, frame.index, frame.time_s, face, expression)
-            for face, expression in zip(faces, expressions, strict=True)
-        )
-        return FrameReadings(frame, tuple(readings))
+        return self._classify(frame, faces, [None] * len(faces))
 
-    def read_all(self, frames: Iterable[Frame | Failure]) -> Iterator[FrameReadings | Failure]:
-        """Readings frame by frame; a frame that fails becomes a `Failure`, and the rest go on."""
+    def read_all(
+        self, frames: Iterable[Frame | Failure], *, detect_every: int = 1
+    ) -> Iterator[FrameReadings | Failure]:
+        """Readings frame by frame; a frame that fails becomes a `Failure`, and the rest go on.
+
+        Faces in the frames of a video or animation are tracked from one to the next.
+
+        Args:
+            frames: in order; those of one source together.
+            detect_every: in a video, look for faces in every n-th frame only, and go by their motion in between.
+        """
+        source, tracker, count = None, Tracker(sure=0.0), 0
         for item in frames:
             if isinstance(item, Failure):
                 yield item
                 continue
+            if item.source != source:
+                source, tracker, count = item.source, Tracker(sure=0.0), 0
             try:
-                yield self.read_frame(item)
+                yield (
+                    self.read_frame(item)
+                    if item.time_s is None
+                    else self._follow(item, item.time_s, tracker, detect=count % detect_every == 0)
+                )
             except MienError as error:
                 yield Failure(item.source, item.index, str(error))
+            count += 1
+
+    def _follow(self, frame: Frame, time_s: float, tracker: Tracker, *, detect: bool) -> FrameReadings:
+        found = tracker.update(self.detector.detect(frame.image), time_s) if detect else tracker.expect(time_s)
+        return self._classify(frame, [t.face for t in found], [t.track for t in found])
+
+    def _classify(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int | None]) -> FrameReadings:
+        manifest = self.session.manifest
+        expressions = classify(self.session, cut(frame.image, faces, manifest.crop, manifest.input))
+        readings = (
+            Reading(frame.source, frame.index, frame.time_s, face, expression, track)
+            for face, expression, track in zip(faces, expressions, tracks, strict=True)
+        )
+        return FrameReadings(frame, tuple(readings))
 
     def _frames(self, picture: str | os.PathLike[str] | bytes | Image) -> Iterable[Frame]:
         if isinstance(picture, bytes):

@@ -76,13 +76,14 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The expression that one face shows in one frame."""
+    """The expression that one face shows in one frame; `track` says whose face it is in a video, and is None else."""
 
     source: str
     frame: int
     time_s: float | None
     face: Face
     expression: Expression
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 |---|---|
 | source, frame, time_s | the picture, its frame from 0, and when that frame is shown (empty for a still) |
 | face | the face's index in the frame, from 0 |
+| track | in a video or animation: the id of the person, from 1 on, the same in every frame; empty for a still |
 | box_xyxy: x1, y1, x2, y2 | pixels of the frame, 2 decimals |
 | score, detector | the detector's confidence, and its name |
 | landmarks_xy: left_eye_x ... right_mouth_y | pixels, 2 decimals; left and right are the picture's; may be empty |
@@ -54,6 +55,7 @@ class Row(TypedDict):
     frame: int
     time_s: float | None
     face: int | None
+    track: int | None
     box_xyxy: list[float] | None
     score: float | None
     detector: str | None
@@ -232,6 +234,7 @@ def _row(index: int, reading: Reading) -> Row:
         "frame": reading.frame,
         "time_s": None if reading.time_s is None else round(reading.time_s, 3),
         "face": index,
+        "track": reading.track,
         "box_xyxy": [_rounded(value, 2) for value in face.box_xyxy],
         "score": _rounded(face.score, 6),
         "detector": face.detector,
@@ -249,6 +252,7 @@ def _error_row(failure: Failure) -> Row:
         "frame": failure.frame,
         "time_s": None,
         "face": None,
+        "track": None,
         "box_xyxy": None,
         "score": None,
         "detector": None,
@@ -265,7 +269,7 @@ def _rounded(value: float, digits: int) -> float:
 
 
 def _columns(classes: Sequence[str]) -> list[str]:
-    before = ["source", "frame", "time_s", "face", *BOX_COLUMNS, "score", "detector", *_LANDMARK_COLUMNS]
+    before = ["source", "frame", "time_s", "face", "track", *BOX_COLUMNS, "score", "detector", *_LANDMARK_COLUMNS]
     return [*before, "label", "confidence", *(f"p_{name}" for name in classes), "error"]
 
 
@@ -273,7 +277,7 @@ def _flat(row: Row, classes: Sequence[str]) -> dict[str, Cell]:
     """Column -> cell, in the order of `_columns`."""
     box, points, probabilities = row["box_xyxy"] or [], row["landmarks_xy"] or [], row["probabilities"] or {}
     cells: dict[str, Cell] = dict.fromkeys(_columns(classes))
-    for name in ("source", "frame", "time_s", "face", "score", "detector", "label", "confidence", "error"):
+    for name in ("source", "frame", "time_s", "face", "track", "score", "detector", "label", "confidence", "error"):
         cells[name] = row[name]
     cells.update(zip(BOX_COLUMNS, box, strict=False))
     cells.update(zip(_LANDMARK_COLUMNS, (value for point in points for value in point), strict=False))
@@ -312,7 +316,7 @@ def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
     arrow, parquet = _pyarrow()
     kinds = dict.fromkeys(_columns(classes), arrow.float64())
     kinds |= dict.fromkeys(("source", "detector", "label", "error"), arrow.string())
-    kinds |= dict.fromkeys(("frame", "face"), arrow.int64())
+    kinds |= dict.fromkeys(("frame", "face", "track"), arrow.int64())
     schema = arrow.schema(list(kinds.items()))
     unfinished = target.with_name(target.name + ".unfinished")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
@@ -16,7 +16,6 @@ from mien.errors import OutputError
 
 if TYPE_CHECKING:
     from mien.media import Item
-    from mien.pipeline import Recognizer
     from mien.records import Failure, FrameReadings, Reading
     from mien.results import ResultWriter
 
@@ -26,12 +25,27 @@ mien predict photo.jpg
 
 mien predict holiday/ --out faces.csv --annotate annotated/
 
+mien predict interview.mp4 --fps 5 --start 1:30 --out faces.parquet
+
 curl -s https://example.org/photo.jpg | mien predict - --json"""
 
 FEW = 3
 """Up to this many pictures no progress bar is shown."""
 
 NAME_WIDTH = 44
+
+TIME = "TIME"
+
+
+def seconds(text: str) -> float:
+    """A time as people write it, 90, 90s, 1:30 or 1:02:03.5, in seconds."""
+    value = 0.0
+    try:
+        for part in text.removesuffix("s").split(":"):
+            value = value * 60 + float(part)
+    except ValueError:
+        raise typer.BadParameter(f"expected a time such as 90, 0.5s or 1:30, found {text!r}") from None
+    return value
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    sources: Annotated[list[str], typer.Argument(help="Pictures, folders, patterns, or - for bytes on stdin.")],
+    sources: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, patterns, or - for bytes on stdin.")],
     out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
     annotate: Annotated[Path | None, typer.Option(help="Draw boxes, labels and bars into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
@@ -53,6 +67,19 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(help="Least confidence of the detector, 0-1.", min=0, max=1)
     ] = None,
+    every: Annotated[
+        float | None, typer.Option(help="In a video: one frame every so many seconds.", parser=seconds, metavar=TIME)
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="In a video: so many frames a second; instead of --every.", min=0.001)
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(help="In a video: from here on, as 90, 90s or 1:30.", parser=seconds, metavar=TIME)
+    ] = None,
+    end: Annotated[float | None, typer.Option(help="In a video: up to here.", parser=seconds, metavar=TIME)] = None,
+    detect_every: Annotated[
+        int, typer.Option(help="In a video: look for faces in every n-th frame, and go by their motion between.", min=1)
+    ] = 1,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
 ) -> None:
@@ -61,10 +88,13 @@ def predict(
     Exit code: 0 done, 1 some pictures failed (each is named), 2 nothing could be read or wrong use.
     """
     from mien.detect import default_detector_name, make_detector
-    from mien.media import list_items
+    from mien.media import Clip, list_items, read_item
     from mien.pipeline import Recognizer
     from mien.results import open_writer
 
+    if every and fps:
+        raise typer.BadParameter("--every and --fps say the same thing; give one of them")
+    clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     items = list_items(sources)
     finder = make_detector(
         detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
@@ -74,7 +104,16 @@ def predict(
         writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite)) if out else None
         gallery = _Gallery(annotate, items, overwrite) if annotate else None
         table = None if as_json or out else _Table(items)
-        seen = _run(items, recognizer, writer, gallery, table, as_json)
+        seen = _run(
+            items,
+            lambda item: recognizer.read_all(
+                read_item(item, max_pixels=recognizer.max_pixels, clip=clip), detect_every=detect_every
+            ),
+            writer,
+            gallery,
+            table,
+            as_json,
+        )
     _report(seen, out, annotate)
     if seen["failed"]:
         raise typer.Exit(1 if seen["pictures"] else 2)
@@ -82,13 +121,12 @@ def predict(
 
 def _run(
     items: Sequence[Item],
-    recognizer: Recognizer,
+    read: Callable[[Item], Iterable[FrameReadings | Failure]],
     writer: ResultWriter | None,
     gallery: _Gallery | None,
     table: _Table | None,
     as_json: bool,
 ) -> Counter[str]:
-    from mien.media import read_item
     from mien.records import Failure
     from mien.results import json_line, rows_of
 
@@ -96,7 +134,7 @@ def _run(
     with progress(disable=len(items) <= FEW or not (writer or gallery)) as bar:
         task = bar.add_task("reading", total=len(items), note="")
         for number, item in enumerate(items):
-            for result in recognizer.read_all(read_item(item, max_pixels=recognizer.max_pixels)):
+            for result in read(item):
                 if isinstance(result, Failure):
                     seen["failed"] += 1
                     typer.echo(f"mien: {result.message}", err=True)

@@ -1,8 +1,22 @@
-"""Pictures, folders, patterns and bytes -> frames."""
+"""Pictures, videos, folders, patterns and bytes -> frames."""
 
 from __future__ import annotations
 
 from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
-from mien.media.sources import Item, list_items, open_sources, read_item
+from mien.media.sources import MEDIA_SUFFIXES, Item, list_items, open_sources, read_item
+from mien.media.video import VIDEO_SUFFIXES, Clip, read_video
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Item", "decode", "list_items", "open_sources", "read_image", "read_item"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "MEDIA_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Clip",
+    "Item",
+    "decode",
+    "list_items",
+    "open_sources",
+    "read_image",
+    "read_item",
+    "read_video",
+]

@@ -13,7 +13,11 @@ from pathlib import Path
 
 from mien.errors import MediaError
 from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
+from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
 from mien.records import Failure, Frame
+
+MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+"""What a folder is searched for."""
 
 STDIN = "-"
 """The source that means the bytes of one picture on standard input (a file of that name is `./-`)."""
@@ -32,7 +36,9 @@ class Item:
     problem: str | None = None
 
 
-def open_sources(sources: Sequence[str], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
+def open_sources(
+    sources: Sequence[str], *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
+) -> Iterator[Frame | Failure]:
     """Every frame of every source, in order; a file that cannot be read is a `Failure`, and the rest go on.
 
     The sources are looked up when this is called, not when the first frame is asked for.
@@ -40,12 +46,13 @@ def open_sources(sources: Sequence[str], *, max_pixels: int = MAX_PIXELS) -> Ite
     Args:
         sources: see `list_items`.
         max_pixels: see `mien.media.image.decode`.
+        clip: which frames of videos are wanted.
 
     Raises:
         MediaError: see `list_items`.
     """
     items = list_items(sources)
-    return chain.from_iterable(read_item(item, max_pixels=max_pixels) for item in items)
+    return chain.from_iterable(read_item(item, max_pixels=max_pixels, clip=clip) for item in items)
 
 
 def list_items(sources: Sequence[str]) -> list[Item]:
@@ -55,10 +62,10 @@ def list_items(sources: Sequence[str]) -> list[Item]:
 
     - "-": the bytes of one picture on standard input;
     - a file, whatever its name's suffix;
-    - a folder: every file below it with a suffix in `IMAGE_SUFFIXES`, sorted; hidden files and folders are skipped, and
+    - a folder: every file below it with a suffix in `MEDIA_SUFFIXES`, sorted; hidden files and folders are skipped, and
       links to folders are not followed;
     - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the files that match and have a suffix in
-      `IMAGE_SUFFIXES` or the one that the pattern spells out, sorted.
+      `MEDIA_SUFFIXES` or the one that the pattern spells out, sorted.
 
     A file is listed each time it is named itself, but what a folder or pattern finds is left out where it is listed
     already, and so is a named file that an earlier folder or pattern has found.
@@ -82,7 +89,7 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     return items
 
 
-def read_item(item: Item, *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
+def read_item(item: Item, *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
     """The frames of one item, and after them one `Failure` if it could not be read to its end.
 
     The failure's frame index is the number of frames that came before it.
@@ -92,11 +99,19 @@ def read_item(item: Item, *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | F
         return
     index = 0
     try:
-        for frame in read_image(item.path, max_pixels) if item.path else decode(_read_stdin(), STDIN, max_pixels):
-            yield frame
-            index += 1
+        for result in _read(item, max_pixels, clip):
+            yield result
+            index += isinstance(result, Frame)
     except MediaError as error:
         yield Failure(item.source, index, str(error))
+
+
+def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+    if item.path is None:
+        return decode(_read_stdin(), STDIN, max_pixels)
+    if item.path.suffix.lower() in VIDEO_SUFFIXES:
+        return read_video(str(item.path), clip, max_pixels)
+    return read_image(item.path, max_pixels)
 
 
 def _expand(source: str) -> tuple[list[Item], bool]:
@@ -114,7 +129,9 @@ def _expand(source: str) -> tuple[list[Item], bool]:
         if any(mark in source for mark in "*?["):
             return _match(source), False
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            raise MediaError(f"{source}: no such file or folder; expected a picture, a folder or a pattern") from None
+            raise MediaError(
+                f"{source}: no such file or folder; expected a picture, a video, a folder or a pattern"
+            ) from None
         raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if stat.S_ISDIR(mode):
         return _search(path), False
@@ -134,14 +151,15 @@ def _search(folder: Path) -> list[Item]:
 
     for parent, name in _walk(folder, note):
         path = Path(parent, name)
-        if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path):
+        if path.suffix.lower() in MEDIA_SUFFIXES and _is_file(path):
             pictures.append(path)
         else:
             others += 1
     if not pictures and not problems:
         raise MediaError(
-            f"{folder}: no pictures in this folder or below it; looked for {', '.join(sorted(IMAGE_SUFFIXES))}, and "
-            f"found {others} other file{'s' * (others != 1)} (name a file itself to have it tried whatever its suffix)"
+            f"{folder}: no pictures or videos in this folder or below it; looked for "
+            f"{', '.join(sorted(MEDIA_SUFFIXES))}, and found {others} other file{'s' * (others != 1)} "
+            "(name a file itself to have it tried whatever its suffix)"
         )
     return [Item(str(path), path) for path in sorted(pictures)] + problems
 
@@ -162,7 +180,7 @@ def _match(pattern: str) -> list[Item]:
     except ValueError as error:  # characters that no file system takes
         raise MediaError(f"{pattern!r}: not a pattern that can match a file ({error})") from error
     files = [path for path in matched if _is_file(path)]
-    wanted = (IMAGE_SUFFIXES | {Path(pattern).suffix.lower()}) - {""}
+    wanted = (MEDIA_SUFFIXES | {Path(pattern).suffix.lower()}) - {""}
     pictures = sorted({path for path in files if path.suffix.lower() in wanted})
     if not pictures:
         raise MediaError(

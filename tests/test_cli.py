@@ -163,7 +163,7 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(run: Run, tmp_path: Path
     ("args", "message"),
     [
         (["predict", "nowhere.jpg"], "nowhere.jpg: no such file"),
-        (["predict", "{empty}"], "no pictures in this folder"),
+        (["predict", "{empty}"], "no pictures or videos in this folder"),
         (["predict", "{blank}", "--model", "smiles"], "no model called 'smiles'"),
         (["predict", "{blank}", "--model", "{blank}"], "not an ONNX model"),
         (["predict", "{blank}", "--detector", "harr"], "did you mean 'haar'"),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.episodes import Episode, EpisodeFinder, Smoother
+from mien.elan import write_elan
+from mien.episodes import Episode, EpisodeFinder, Observer, Smoother, Total, totals
+from mien.errors import OutputError
+from mien.records import Expression, Face, Frame, FrameReadings, Reading
 
 
 def happy(p: float) -> dict[str, float]:
@@ -85,3 +90,68 @@ def test_episodes_of_a_track_do_not_overlap_and_smoothing_keeps_probabilities(va
     found = run(EpisodeFinder(min_s=0), values)
     for a, b in pairwise(found):
         assert a.start_s <= a.end_s < b.start_s
+
+
+EPISODES = [
+    Episode(2, "sad", 0.5, 1.5, 0.8),
+    Episode(1, "happy", 0.0, 1.0, 0.9),
+    Episode(1, "neutral", 1.1, 1.4, 0.7),
+    Episode(1, "happy", 1.5, 4.0, 0.95),
+]
+
+
+def test_totals_say_how_long_and_how_often():
+    assert totals(EPISODES) == [
+        Total(1, "happy", 3.5, 2, 0.0, 4.0),
+        Total(1, "neutral", pytest.approx(0.3), 1, 1.1, 1.4),  # type: ignore[arg-type]
+        Total(2, "sad", 1.0, 1, 0.5, 1.5),
+    ]
+    assert totals([]) == []
+
+
+def test_an_observer_follows_everybody_in_a_video():
+    observer = Observer()
+    for i in range(40):
+        time_s = i * 0.1
+        smile = 0.95 if 10 <= i < 30 else 0.05
+        frame = Frame(np.zeros((4, 4, 3), np.uint8), "v", i, time_s)
+        readings = [
+            Reading("v", i, time_s, Face((0, 0, 4, 4), 0.9), Expression(("happy", "neutral"), (p, 1 - p)), track)
+            for track, p in ((1, smile), (2, 0.02), (None, 0.99))
+        ]
+        observer.add(FrameReadings(frame, tuple(readings)))
+    found = observer.finish()
+    assert [(e.track, e.label) for e in found] == [(1, "neutral"), (1, "happy"), (1, "neutral"), (2, "neutral")]
+    assert found[1].start_s == pytest.approx(1.0, abs=0.4)  # the smoothing's delay
+    assert found[1].end_s == pytest.approx(3.0, abs=0.4)
+
+
+def test_elan_gets_a_tier_a_track_with_times_in_milliseconds(tmp_path: Path):
+    (tmp_path / "video").mkdir()
+    write_elan(EPISODES, tmp_path / "video/a b.mp4", tmp_path / "a.eaf")
+    root = ET.parse(tmp_path / "a.eaf").getroot()
+    times = {slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE", "")) for slot in root.iter("TIME_SLOT")}
+    assert list(times.values()) == sorted(times.values())
+    found = {
+        (
+            tier.get("TIER_ID"),
+            a.findtext("ANNOTATION_VALUE"),
+            times[a.get("TIME_SLOT_REF1")],
+            times[a.get("TIME_SLOT_REF2")],
+        )
+        for tier in root.iter("TIER")
+        for a in tier.iter("ALIGNABLE_ANNOTATION")
+    }
+    assert found == {(f"track {e.track}", e.label, round(1000 * e.start_s), round(1000 * e.end_s)) for e in EPISODES}
+    media = root.find("HEADER/MEDIA_DESCRIPTOR")
+    assert media is not None
+    assert media.get("RELATIVE_MEDIA_URL") == "./video/a b.mp4"
+    assert media.get("MIME_TYPE") == "video/mp4"
+    types = {t.get("LINGUISTIC_TYPE_ID") for t in root.iter("LINGUISTIC_TYPE")}
+    assert {t.get("LINGUISTIC_TYPE_REF") for t in root.iter("TIER")} <= types
+
+    with pytest.raises(OutputError, match="exists already"):
+        write_elan([], tmp_path / "a.mp4", tmp_path / "a.eaf")
+    write_elan([], tmp_path / "a.mp4", tmp_path / "a.eaf", overwrite=True)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_elan([], tmp_path / "a.mp4", tmp_path / "none/a.eaf")

@@ -19,7 +19,7 @@ LAYERS = [
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
     {"bundle", "detect", "dataset", "draw", "episodes", "results", "track"},
     {"paired", "scores", "session"},
-    {"classify", "verify"},
+    {"classify", "elan", "verify"},
     {"pipeline"},
     {"evaluate"},
     {"audit", "compare"},

@@ -203,6 +203,18 @@ def test_the_command_reads_a_clip(mien: Callable[..., tuple[int, str, str]], gro
         assert len(lefts) == 5
         assert 0 < lefts[-1] - lefts[0] < 40
 
+    code, out, err = mien(
+        "predict", tmp_path / "pan.mp4", "--summary", "--eaf", tmp_path / "pan.eaf", "--detect-every", "2"
+    )
+    assert code == 0, err
+    table = out.split("track  expression")[1].splitlines()[1:]
+    assert {line.split()[0] for line in table} == {"1", "2", "3"}
+    assert sum(float(line.split()[2]) for line in table) == pytest.approx(3 * 1.9, abs=1.0)
+    assert '<TIER TIER_ID="track 1"' in (tmp_path / "pan.eaf").read_text()
+    code, out, err = mien("predict", tmp_path / "pan.mp4", "--eaf", tmp_path / "pan.eaf")
+    assert "exists already" in err
+    assert out == ""
+
     assert mien("predict", tmp_path / "pan.mp4", "--every", "soon")[0] == 2
     assert mien("predict", tmp_path / "pan.mp4", "--every", "1", "--fps", "2")[0] == 2
     assert "expected 0 <= start < end" in mien("predict", tmp_path / "pan.mp4", "--start", "5", "--end", "2")[2]

@@ -5,8 +5,10 @@ For display and events only: measurements take the probabilities as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from mien.records import FrameReadings
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,60 @@ class EpisodeFinder:
         episode = Episode(track, now.label, now.start_s, now.held_s, now.peak)
         now.label = None
         return [episode] if episode.end_s - episode.start_s >= self.min_s else []
+
+
+class Observer:
+    """Follows one video: takes its readings as they come, and keeps the episodes.
+
+    Attributes:
+        episodes: those that have ended, in the order of their ends.
+    """
+
+    def __init__(self, smoother: Smoother | None = None, finder: EpisodeFinder | None = None) -> None:
+        self.smoother = smoother or Smoother()
+        self.finder = finder or EpisodeFinder()
+        self.episodes: list[Episode] = []
+
+    def add(self, result: FrameReadings) -> None:
+        """Take in a frame; faces without a track are passed over."""
+        time_s = result.frame.time_s
+        for reading in result.readings:
+            if reading.track is not None and time_s is not None:
+                smoothed = self.smoother.update(reading.track, time_s, reading.expression.as_dict())
+                self.episodes += self.finder.update(reading.track, time_s, smoothed)
+
+    def finish(self) -> list[Episode]:
+        """The video is over: all its episodes, by track, then by time."""
+        self.episodes += self.finder.end_all()
+        return sorted(self.episodes, key=lambda e: (e.track, e.start_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How long and how often one track shows one expression; times in seconds."""
+
+    track: int
+    label: str
+    seconds: float
+    episodes: int
+    first_s: float
+    last_s: float
+
+
+def totals(episodes: Iterable[Episode]) -> list[Total]:
+    """One row for each track and expression that occurs, by track, the longest shown first."""
+    groups: dict[tuple[int, str], list[Episode]] = {}
+    for episode in episodes:
+        groups.setdefault((episode.track, episode.label), []).append(episode)
+    rows = [
+        Total(
+            track,
+            label,
+            sum(e.end_s - e.start_s for e in group),
+            len(group),
+            min(e.start_s for e in group),
+            max(e.end_s for e in group),
+        )
+        for (track, label), group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (row.track, -row.seconds, row.label))

@@ -17,7 +17,6 @@ from mien.errors import OutputError
 if TYPE_CHECKING:
     from mien.media import Item
     from mien.records import Failure, FrameReadings, Reading
-    from mien.results import ResultWriter
 
 EXAMPLES = """Examples:
 
@@ -35,6 +34,9 @@ FEW = 3
 NAME_WIDTH = 44
 
 TIME = "TIME"
+
+Consumer = Callable[[int, "FrameReadings | Failure"], None]
+"""Takes the number of the item and what was read in one of its frames."""
 
 
 def seconds(text: str) -> float:
@@ -80,6 +82,12 @@ def predict(
     detect_every: Annotated[
         int, typer.Option(help="In a video: look for faces in every n-th frame, and go by their motion between.", min=1)
     ] = 1,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Of a video: how long and how often each person shows each expression.")
+    ] = False,
+    eaf: Annotated[
+        Path | None, typer.Option(help="Of one video: write what is shown when to FILE.eaf, for ELAN.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
 ) -> None:
@@ -100,20 +108,30 @@ def predict(
         detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
     )
     recognizer = Recognizer(model, finder, threads=threads)
+    watch = _Watch(items, eaf, overwrite) if summary or eaf else None
     with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite)) if out else None
-        gallery = _Gallery(annotate, items, overwrite) if annotate else None
-        table = None if as_json or out else _Table(items)
+        consumers: list[Consumer] = []
+        if out:
+            writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite))
+            consumers.append(lambda _, result: writer.write(result))
+        if annotate:
+            consumers.append(_Gallery(annotate, items, overwrite).add)
+        if as_json:
+            consumers.append(_print_json)
+        elif not out:
+            consumers.append(_Table(items).add)
+        if watch:
+            consumers.append(watch.add)
         seen = _run(
             items,
             lambda item: recognizer.read_all(
                 read_item(item, max_pixels=recognizer.max_pixels, clip=clip), detect_every=detect_every
             ),
-            writer,
-            gallery,
-            table,
-            as_json,
+            consumers,
+            show_progress=len(items) > FEW and bool(out or annotate),
         )
+    if watch:
+        watch.close(show=summary)
     _report(seen, out, annotate)
     if seen["failed"]:
         raise typer.Exit(1 if seen["pictures"] else 2)
@@ -122,16 +140,14 @@ def predict(
 def _run(
     items: Sequence[Item],
     read: Callable[[Item], Iterable[FrameReadings | Failure]],
-    writer: ResultWriter | None,
-    gallery: _Gallery | None,
-    table: _Table | None,
-    as_json: bool,
+    consumers: Sequence[Consumer],
+    *,
+    show_progress: bool,
 ) -> Counter[str]:
     from mien.records import Failure
-    from mien.results import json_line, rows_of
 
     seen: Counter[str] = Counter()
-    with progress(disable=len(items) <= FEW or not (writer or gallery)) as bar:
+    with progress(disable=not show_progress) as bar:
         task = bar.add_task("reading", total=len(items), note="")
         for number, item in enumerate(items):
             for result in read(item):
@@ -141,17 +157,17 @@ def _run(
                 else:
                     seen["pictures"] += 1
                     seen["faces"] += len(result.readings)
-                    if gallery:
-                        gallery.add(number, result)
-                if writer:
-                    writer.write(result)
-                if as_json:
-                    for row in rows_of(result):
-                        typer.echo(json_line(row), nl=False)
-                elif table:
-                    table.add(result)
+                for consume in consumers:
+                    consume(number, result)
             bar.update(task, advance=1, note=f"{seen['faces']} faces")
     return seen
+
+
+def _print_json(number: int, result: FrameReadings | Failure) -> None:
+    from mien.results import json_line, rows_of
+
+    for row in rows_of(result):
+        typer.echo(json_line(row), nl=False)
 
 
 def _report(seen: Counter[str], out: Path | None, annotate: Path | None) -> None:
@@ -175,7 +191,7 @@ class _Table:
             f"{'picture':{self.width}}  face  expression         next                  box x1 y1 x2 y2", bold=True
         )
 
-    def add(self, result: FrameReadings | Failure) -> None:
+    def add(self, number: int, result: FrameReadings | Failure) -> None:
         from mien.records import Failure
 
         if isinstance(result, Failure):
@@ -195,6 +211,42 @@ def _describe(reading: Reading) -> str:
     (first, p1), (second, p2) = ranked[0], ranked[1]
     box = " ".join(f"{round(v):4}" for v in reading.face.box_xyxy)
     return f"{first:10} {p1:6.1%}  {second:10} {p2:6.1%}  {box}"
+
+
+class _Watch:
+    """What is shown from when to when in each video of a run."""
+
+    def __init__(self, items: Sequence[Item], eaf: Path | None, overwrite: bool) -> None:
+        from mien.episodes import Observer
+
+        if eaf and (len(items) > 1 or items[0].path is None):
+            raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
+        if eaf and eaf.exists() and not overwrite:
+            raise OutputError(f"{eaf}: exists already; choose another name, or replace it with --overwrite")
+        self.items, self.eaf, self.overwrite = items, eaf, overwrite
+        self.observers = [Observer() for _ in items]
+
+    def add(self, number: int, result: FrameReadings | Failure) -> None:
+        from mien.records import Failure
+
+        if not isinstance(result, Failure):
+            self.observers[number].add(result)
+
+    def close(self, *, show: bool) -> None:
+        from mien.elan import write_elan
+        from mien.episodes import totals
+
+        for item, observer in zip(self.items, self.observers, strict=True):
+            episodes = observer.finish()
+            if self.eaf and item.path:
+                write_elan(episodes, item.path, self.eaf, overwrite=self.overwrite)
+            if show and episodes:
+                typer.secho(f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True)
+                for t in totals(episodes):
+                    typer.echo(
+                        f"{t.track:5}  {t.label:10}  {t.seconds:7.1f}  {t.episodes:8}  {t.first_s:7.1f}  "
+                        f"{t.last_s:7.1f}"
+                    )
 
 
 class _Gallery:
@@ -217,9 +269,12 @@ class _Gallery:
         except OSError as error:
             raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
 
-    def add(self, number: int, result: FrameReadings) -> None:
+    def add(self, number: int, result: FrameReadings | Failure) -> None:
         from mien.draw import annotate, write_picture
+        from mien.records import Failure
 
+        if isinstance(result, Failure):
+            return
         path = self.paths[number]
         if result.frame.time_s is not None:
             path = path.with_name(f"{path.stem}-{result.frame.index:05d}.jpg")

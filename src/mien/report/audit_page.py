@@ -88,8 +88,8 @@ def _of_group(group: Group, root: str, by_label: bool = False) -> _Lazy:
     """Two of a group, of two splits, or of two labels."""
     first = group.pictures[0]
     others = [p for p in group.pictures if (p.label != first.label if by_label else p.split != first.split)]
-    more = len(group.pictures) - 2
-    return _Lazy((first, others[0]), root, f"and {more} more" if more else "")
+    copies = len(group.pictures)
+    return _Lazy((first, others[0]), root, f"2 of {copies} copies" if copies > 2 else "")
 
 
 def _of_pair(pair: Pair, root: str) -> _Lazy:

@@ -76,8 +76,6 @@ def test_a_step_is_half_way_after_the_half_life_at_any_frame_rate():
     off = Smoother(0)
     off.update(1, 0.0, happy(0.0))
     assert off.update(1, 0.01, happy(1.0)) == happy(1.0)
-    smoother.forget(1)
-    assert smoother.update(1, 9.0, happy(0.25)) == happy(0.25)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))

@@ -45,10 +45,6 @@ class Smoother:
         self._memory[track] = (time_s, now)
         return now
 
-    def forget(self, track: int) -> None:
-        """Drop the memory of a track that has ended."""
-        self._memory.pop(track, None)
-
 
 @dataclass(slots=True)
 class _Open:

@@ -216,6 +216,7 @@ def test_the_command_reads_a_clip(mien: Callable[..., tuple[int, str, str]], gro
     assert out == ""
 
     assert mien("predict", tmp_path / "pan.mp4", "--every", "soon")[0] == 2
+    assert mien("predict", tmp_path / "pan.mp4", "--end", "nan")[0] == 2
     assert mien("predict", tmp_path / "pan.mp4", "--every", "1", "--fps", "2")[0] == 2
     assert "expected 0 <= start < end" in mien("predict", tmp_path / "pan.mp4", "--start", "5", "--end", "2")[2]
 

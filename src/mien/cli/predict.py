@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -45,6 +46,8 @@ def seconds(text: str) -> float:
     try:
         for part in text.removesuffix("s").split(":"):
             value = value * 60 + float(part)
+        if not math.isfinite(value):
+            raise ValueError
     except ValueError:
         raise typer.BadParameter(f"expected a time such as 90, 0.5s or 1:30, found {text!r}") from None
     return value
@@ -131,7 +134,7 @@ def predict(
             show_progress=len(items) > FEW and bool(out or annotate),
         )
     if watch:
-        watch.close(show=summary)
+        watch.close(show=summary, err=as_json)
     _report(seen, out, annotate)
     if seen["failed"]:
         raise typer.Exit(1 if seen["pictures"] else 2)
@@ -232,7 +235,8 @@ class _Watch:
         if not isinstance(result, Failure):
             self.observers[number].add(result)
 
-    def close(self, *, show: bool) -> None:
+    def close(self, *, show: bool, err: bool) -> None:
+        """Write, and show on stdout or (`err`) beside it."""
         from mien.elan import write_elan
         from mien.episodes import totals
 
@@ -241,11 +245,14 @@ class _Watch:
             if self.eaf and item.path:
                 write_elan(episodes, item.path, self.eaf, overwrite=self.overwrite)
             if show and episodes:
-                typer.secho(f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True)
+                typer.secho(
+                    f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True, err=err
+                )
                 for t in totals(episodes):
                     typer.echo(
                         f"{t.track:5}  {t.label:10}  {t.seconds:7.1f}  {t.episodes:8}  {t.first_s:7.1f}  "
-                        f"{t.last_s:7.1f}"
+                        f"{t.last_s:7.1f}",
+                        err=err,
                     )
 
 

@@ -6,7 +6,7 @@ For display and events only: measurements take the probabilities as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mien.records import FrameReadings
 
@@ -54,7 +54,7 @@ class _Open:
     label: str | None = None
     start_s: float = 0.0
     held_s: float = 0.0
-    peak: float = field(default=0.0)
+    peak: float = 0.0
 
 
 class EpisodeFinder:

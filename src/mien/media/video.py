@@ -92,7 +92,8 @@ def _decode(source: str, av: Any, container: Any, track: Any, clip: Clip, max_pi
         if packet is None:
             break
         for frame in frames:
-            last_s = last_s if frame.pts is None else float(frame.pts * base) - first_s
+            if frame.pts is not None:  # damaged stamps may go back; time does not
+                last_s = max(last_s, float(frame.pts * base) - first_s)
             if clip.end_s is not None and last_s >= clip.end_s:
                 return
             if last_s + 1e-6 < due_s:

@@ -106,6 +106,11 @@ def test_the_framing_of_the_detector_is_used():
     assert square_of(Face(box, 1.0, None, "haar"), spec) == (20.0, 31.0, 60.0, 0.0)
 
 
+def test_a_framing_may_go_by_the_mean_of_the_boxs_sides():
+    spec = CropSpec(framings={"default": Framing(margin=1.5, length="mean")})
+    assert square_of(Face((10.0, 10.0, 30.0, 90.0), 1.0), spec) == (20.0, 50.0, pytest.approx(60.0), 0.0)
+
+
 def test_outside_the_frame_the_nearest_pixel_is_repeated():
     image = np.full((40, 40, 3), 200, np.uint8)
     crop = cut(image, [Face((-40, -40, 20, 20), 1.0)], CropSpec(), BGR)

@@ -292,11 +292,11 @@ def test_the_courses_network_has_the_courses_names_and_shapes():
     assert EmotionNet(3)(torch.zeros(2, 3, 48, 48)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("stem", ["full", "pool"])
-def test_the_residual_network_takes_any_batch(stem: str):
-    network = build_network(
-        NetworkRecipe.model_validate({"stem": stem, "widths": (8, 8), "blocks": (1, 2)}), 1, 7, 48
-    ).eval()
+@pytest.mark.parametrize("attention", ["none", "se"])
+@pytest.mark.parametrize("stem", ["full", "pool", "stride"])
+def test_the_residual_network_takes_any_batch(stem: str, attention: str):
+    modules = {"stem": stem, "attention": attention, "widths": (8, 8), "blocks": (1, 2)}
+    network = build_network(NetworkRecipe.model_validate(modules), 1, 7, 48).eval()
     assert network(torch.zeros(5, 1, 48, 48)).shape == (5, 7)
 
 

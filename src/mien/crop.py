@@ -45,7 +45,7 @@ def square_of(face: Face, spec: CropSpec) -> tuple[float, float, float, float]:
     """The model's square view: centre x, centre y, side (pixels of the frame) and angle (radians)."""
     x1, y1, x2, y2 = face.box_xyxy
     framing = spec.framing(face.detector)
-    side = max(framing.margin * max(x2 - x1, y2 - y1), 1.0)
+    side = max(framing.margin * framing.length_of(x2 - x1, y2 - y1), 1.0)
     angle = eye_angle(face.landmarks_xy) if spec.align == "eyes" and face.landmarks_xy else 0.0
     along, down = framing.shift_xy[0] * side, framing.shift_xy[1] * side
     cos, sin = math.cos(angle), math.sin(angle)

@@ -7,6 +7,7 @@ schema version (readers ignore what they do not know); any other change raises `
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -71,12 +72,18 @@ class OutputSpec(_Part):
 class Framing(_Part):
     """How the model's square view of a face follows from one detector's box.
 
-    The square's side is `margin` x the longer side of the box; its centre is the box's centre moved by `shift_xy` (as
-    fractions of the square's side, along the face's own axes once the eyes are level).
+    The square's side is `margin` x a length of the box: its longer side, or the geometric mean of both. Its centre is
+    the box's centre moved by `shift_xy` (as fractions of the square's side, along the face's own axes once the eyes are
+    level).
     """
 
     margin: float = Field(gt=0.2, lt=5)
+    length: Literal["longer", "mean"] = "longer"
     shift_xy: tuple[float, float] = (0.0, 0.0)
+
+    def length_of(self, width: float, height: float) -> float:
+        """The length that `margin` multiplies, of a box of this size."""
+        return max(width, height) if self.length == "longer" else math.sqrt(width * height)
 
 
 class CropSpec(_Part):

@@ -28,18 +28,32 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
             f"network.widths has {len(recipe.widths)} stages and network.blocks {len(recipe.blocks)}; give one "
             "of each a stage"
         )
-    return ResNet(channels, classes, recipe.widths, recipe.blocks, recipe.stem == "pool", recipe.dropout)
+    return ResNet(channels, classes, recipe)
+
+
+class SqueezeExcitation(nn.Module):
+    """Each channel is scaled by what all channels say of the whole picture (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // reduction)
+        self.excite = nn.Linear(channels // reduction, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))))
+        return x * scale[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (arXiv 1512.03385; average-pooled as in ResNet-D, 1812.01187)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, attention: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
+        self.attention = SqueezeExcitation(out_channels) if attention else nn.Identity()
         self.shortcut = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             pool = nn.AvgPool2d(stride, stride) if stride > 1 else nn.Identity()
@@ -49,30 +63,30 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
+        return F.relu(self.attention(self.norm2(self.conv2(y))) + self.shortcut(x), inplace=True)
 
 
 class ResNet(nn.Module):
-    """A plain residual network for small pictures; `pool` halves the resolution before the first stage."""
+    """A plain residual network for small pictures, with the modules that its recipe chooses."""
 
-    def __init__(
-        self, channels: int, classes: int, widths: tuple[int, ...], blocks: tuple[int, ...], pool: bool, dropout: float
-    ) -> None:
+    def __init__(self, channels: int, classes: int, recipe: NetworkRecipe) -> None:
         super().__init__()
+        widths, blocks = recipe.widths, recipe.blocks
+        kernel, stride = (4, 2) if recipe.stem == "stride" else (3, 1)
         stem: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False),
+            nn.Conv2d(channels, widths[0], kernel, stride, 1, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
-        self.stem = nn.Sequential(*stem, *([nn.MaxPool2d(2)] if pool else []))
+        self.stem = nn.Sequential(*stem, *([nn.MaxPool2d(2)] if recipe.stem == "pool" else []))
         layers: list[nn.Module] = []
         width_in = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for block in range(count):
-                layers.append(ResidualBlock(width_in, width, 2 if stage and not block else 1))
+                layers.append(ResidualBlock(width_in, width, 2 if stage and not block else 1, recipe.attention == "se"))
                 width_in = width
         self.stages = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(recipe.dropout)
         self.head = nn.Linear(width_in, classes)
 
     def forward(self, x: Tensor) -> Tensor:

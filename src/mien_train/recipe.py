@@ -29,9 +29,12 @@ class NetworkRecipe(_Part):
     blocks: tuple[int, ...] = Field(
         (2, 2, 2, 2), min_length=1, max_length=6, description="residual blocks in each stage"
     )
-    stem: Literal["full", "pool"] = Field(
-        "pool", description="pool: the first stage works at half resolution, four times faster"
+    stem: Literal["full", "pool", "stride"] = Field(
+        "pool",
+        description="pool, stride: the first stage works at half resolution, four times faster; stride skips the "
+        "full resolution altogether",
     )
+    attention: Literal["none", "se"] = Field("none", description="se: squeeze-excitation at the end of each block")
     dropout: float = Field(0.2, ge=0, lt=1, description="before the last layer")
 
 

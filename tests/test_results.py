@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from mien import results
 from mien.errors import MediaError, OutputError
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading
-from mien.results import LANDMARK_NAMES, json_line, open_writer, rows_of
+from mien.results import open_writer
+from mien.rows import LANDMARK_NAMES, flat, json_line, rows_of
 
 CLASSES = ("angry", "happy", "error")
 LANDMARKS = ((10.126, 20.0), (30.5, 20.25), (20.0, 30.0), (12.0, 40.0), (28.0, 41.0))
@@ -57,7 +58,7 @@ def load(path: Path, suffix: str | None = None) -> list[dict]:
             rows = [{name: cell or None for name, cell in row.items()} for row in csv.DictReader(file)]
         texts = {"source", "detector", "label", "error"}
         return [{k: v if v is None or k in texts else float(v) for k, v in row.items()} for row in rows]
-    return [results._flat(json.loads(line), CLASSES) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [flat(json.loads(line), CLASSES) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path, name):
 
 def test_rows_of_an_unfinished_run_are_kept_unless_asked(tmp_path):
     (tmp_path / "out.csv.partial").write_text("precious")
-    with pytest.raises(OutputError, match=r"out\.csv\.partial: rows of a run that did not finish; move them away"):
+    with pytest.raises(OutputError, match=r"out\.csv\.partial: rows of a run that did not finish; go on with --resume"):
         open_writer(tmp_path / "out.csv", CLASSES)
     assert (tmp_path / "out.csv.partial").read_text() == "precious"
     open_writer(tmp_path / "out.csv", CLASSES, overwrite=True).close()

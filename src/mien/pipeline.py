@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from mien.bundle import load_bundle
 from mien.classify import classify
-from mien.crop import cut
+from mien.clock import Stopwatch
+from mien.crop import Crops, cut
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.errors import MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
-from mien.records import Face, Failure, Frame, FrameReadings, Image, Reading
+from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
 from mien.session import Session
 from mien.track import Tracker
+
+TOGETHER = 16
+"""Stills whose faces are classified in one call."""
+
+TOGETHER_PIXELS = 2**25
+"""So many pixels of stills are held in memory at most, and the picture that exceeds them."""
 
 
 class Recognizer:
@@ -34,6 +44,9 @@ class Recognizer:
         threads: CPU threads; 0 takes every core.
         max_pixels: a larger picture is refused before it is decoded.
 
+    Attributes:
+        clock: the seconds spent so far in detecting, tracking, cutting and classifying.
+
     Raises:
         MienError: the model or the detector cannot be used; see `mien.errors`.
     """
@@ -52,6 +65,7 @@ class Recognizer:
             detector = make_detector(detector or default_detector_name(), min_face=min_face)
         self.detector = detector
         self.max_pixels = max_pixels
+        self.clock = Stopwatch()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,7 +85,8 @@ class Recognizer:
 
     def read_frame(self, frame: Frame) -> FrameReadings:
         """Readings of one frame by itself."""
-        faces = self.detector.detect(frame.image)
+        with self.clock.stage("detect"):
+            faces = self.detector.detect(frame.image)
         return self._classify(frame, faces, [None] * len(faces))
 
     def read_all(
@@ -79,41 +94,68 @@ class Recognizer:
     ) -> Iterator[FrameReadings | Failure]:
         """Readings frame by frame; a frame that fails becomes a `Failure`, and the rest go on.
 
-        Faces in the frames of a video or animation are tracked from one to the next.
+        Faces in the frames of a video or animation are tracked from one to the next. Stills are taken a few at a time,
+        and all their faces classified together.
 
         Args:
             frames: in order; those of one source together.
             detect_every: in a video, look for faces in every n-th frame only, and go by their motion in between.
         """
         source, tracker, count = None, Tracker(sure=0.0), 0
+        stills: list[Frame | Failure] = []
         for item in frames:
-            if isinstance(item, Failure):
-                yield item
+            if isinstance(item, Failure) or item.time_s is None:
+                stills.append(item)
+                if _enough(stills):
+                    yield from self._read_stills(stills)
+                    stills = []
                 continue
+            yield from self._read_stills(stills)
+            stills = []
             if item.source != source:
                 source, tracker, count = item.source, Tracker(sure=0.0), 0
             try:
-                yield (
-                    self.read_frame(item)
-                    if item.time_s is None
-                    else self._follow(item, item.time_s, tracker, detect=count % detect_every == 0)
-                )
+                yield self._follow(item, item.time_s, tracker, detect=count % detect_every == 0)
             except MienError as error:
                 yield Failure(item.source, item.index, str(error))
             count += 1
+        yield from self._read_stills(stills)
+
+    def _read_stills(self, items: Sequence[Frame | Failure]) -> Iterator[FrameReadings | Failure]:
+        found: list[tuple[Frame, list[Face]] | Failure] = [
+            item if isinstance(item, Failure) else self._find(item) for item in items
+        ]
+        crops = [self._cut(*each) for each in found if not isinstance(each, Failure)]
+        expressions = iter(self._express(np.concatenate(crops)) if crops else ())
+        for each in found:
+            yield each if isinstance(each, Failure) else _gather(*each, list(islice(expressions, len(each[1]))))
+
+    def _find(self, frame: Frame) -> tuple[Frame, list[Face]] | Failure:
+        try:
+            with self.clock.stage("detect"):
+                return frame, self.detector.detect(frame.image)
+        except MienError as error:
+            return Failure(frame.source, frame.index, str(error))
 
     def _follow(self, frame: Frame, time_s: float, tracker: Tracker, *, detect: bool) -> FrameReadings:
-        found = tracker.update(self.detector.detect(frame.image), time_s) if detect else tracker.expect(time_s)
+        faces: list[Face] = []
+        if detect:
+            with self.clock.stage("detect"):
+                faces = self.detector.detect(frame.image)
+        with self.clock.stage("track"):
+            found = tracker.update(faces, time_s) if detect else tracker.expect(time_s)
         return self._classify(frame, [t.face for t in found], [t.track for t in found])
 
     def _classify(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int | None]) -> FrameReadings:
-        manifest = self.session.manifest
-        expressions = classify(self.session, cut(frame.image, faces, manifest.crop, manifest.input))
-        readings = (
-            Reading(frame.source, frame.index, frame.time_s, face, expression, track)
-            for face, expression, track in zip(faces, expressions, tracks, strict=True)
-        )
-        return FrameReadings(frame, tuple(readings))
+        return _gather(frame, faces, self._express(self._cut(frame, faces)), tracks)
+
+    def _cut(self, frame: Frame, faces: Sequence[Face]) -> Crops:
+        with self.clock.stage("crop"):
+            return cut(frame.image, faces, self.session.manifest.crop, self.session.manifest.input)
+
+    def _express(self, crops: Crops) -> list[Expression]:
+        with self.clock.stage("classify"):
+            return classify(self.session, crops)
 
     def _frames(self, picture: str | os.PathLike[str] | bytes | Image) -> Iterable[Frame]:
         if isinstance(picture, bytes):
@@ -121,3 +163,19 @@ class Recognizer:
         if isinstance(picture, (str, os.PathLike)):
             return read_image(Path(picture), self.max_pixels)
         return [Frame(picture, "array")]
+
+
+def _gather(
+    frame: Frame, faces: Sequence[Face], expressions: Sequence[Expression], tracks: Sequence[int | None] | None = None
+) -> FrameReadings:
+    readings = (
+        Reading(frame.source, frame.index, frame.time_s, face, expression, track)
+        for face, expression, track in zip(faces, expressions, tracks or [None] * len(faces), strict=True)
+    )
+    return FrameReadings(frame, tuple(readings))
+
+
+def _enough(items: Sequence[Frame | Failure]) -> bool:
+    """Whether to read these before taking more: in good time, and without holding many large pictures."""
+    pixels = sum(item.image.shape[0] * item.image.shape[1] for item in items if isinstance(item, Frame))
+    return len(items) >= TOGETHER or pixels >= TOGETHER_PIXELS or isinstance(items[0], Failure)

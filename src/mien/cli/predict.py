@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, count
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.progress import progress
-from mien.errors import OutputError
+from mien.cli.show import Table, Watch, print_json
 
 if TYPE_CHECKING:
+    from mien.clock import Stopwatch
     from mien.media import Item
-    from mien.records import Failure, FrameReadings, Reading
+    from mien.pipeline import Recognizer
+    from mien.records import Failure, FrameReadings
+    from mien.results import ResultWriter
+    from mien.volume import Job
 
 EXAMPLES = """Examples:
 
@@ -27,12 +34,12 @@ mien predict holiday/ --out faces.csv --annotate annotated/
 
 mien predict interview.mp4 --fps 5 --start 1:30 --out faces.parquet
 
+mien predict archive/ --out faces.parquet --workers 2 --resume
+
 curl -s https://example.org/photo.jpg | mien predict - --json"""
 
 FEW = 3
 """Up to this many pictures no progress bar is shown."""
-
-NAME_WIDTH = 44
 
 TIME = "TIME"
 
@@ -92,197 +99,173 @@ def predict(
         Path | None, typer.Option(help="Of one video: write what is shown when to FILE.eaf, for ELAN.")
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Leave out files that are byte for byte another's copy.")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
 ) -> None:
     """Find faces and read the expression each one shows.
 
     Exit code: 0 done, 1 some pictures failed (each is named), 2 nothing could be read or wrong use.
     """
-    from mien.detect import default_detector_name, make_detector
-    from mien.media import Clip, list_items, read_item
-    from mien.pipeline import Recognizer
-    from mien.results import open_writer
+    from mien.detect import default_detector_name
+    from mien.gallery import Gallery
+    from mien.media import Clip, list_items
+    from mien.results import is_complete, open_writer
+    from mien.volume import Job, read_items
 
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
+    if resume and not out:
+        raise typer.BadParameter("--resume goes on with a file of results; name it with --out")
+    if resume and out and is_complete(out):
+        typer.echo(f"{out} is complete; nothing is left to do", err=True)
+        return
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     items = list_items(sources)
-    finder = make_detector(
-        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
-    )
-    recognizer = Recognizer(model, finder, threads=threads)
-    watch = _Watch(items, eaf, overwrite) if summary or eaf else None
+    name = detector or default_detector_name()
+    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
+    recognizer = job.recognizer()
+    watch = Watch(items, eaf, overwrite) if summary or eaf else None
     with ExitStack() as stack:
         consumers: list[Consumer] = []
+        writer = None
         if out:
-            writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite))
-            consumers.append(lambda _, result: writer.write(result))
+            about = _about(sources, items, job, recognizer)
+            writer = open_writer(out, recognizer.classes, overwrite=overwrite, run=about, resume=resume)
+            stack.enter_context(writer)
         if annotate:
-            consumers.append(_Gallery(annotate, items, overwrite).add)
+            job = replace(job, gallery=Gallery(annotate, items, overwrite=overwrite or resume))
         if as_json:
-            consumers.append(_print_json)
+            consumers.append(print_json)
         elif not out:
-            consumers.append(_Table(items).add)
+            consumers.append(Table(items).add)
         if watch:
             consumers.append(watch.add)
-        seen = _run(
-            items,
-            lambda item: recognizer.read_all(
-                read_item(item, max_pixels=recognizer.max_pixels, clip=clip), detect_every=detect_every
-            ),
-            consumers,
-            show_progress=len(items) > FEW and bool(out or annotate),
-        )
+        begin = writer.items if writer else 0
+        numbered = islice(enumerate(items), begin, None)
+        copies = _Copies(numbered) if dedupe else None
+        results = read_items(copies or numbered, job, recognizer, workers)
+        show_progress = len(items) > FEW and bool(out or annotate)
+        seen = _consume(results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
     if watch:
         watch.close(show=summary, err=as_json)
-    _report(seen, out, annotate)
+    if profile:
+        _print_profile(recognizer.clock, seen["pictures"])
+    _report(seen, copies.left_out if copies else 0, out, annotate)
     if seen["failed"]:
         raise typer.Exit(1 if seen["pictures"] else 2)
 
 
-def _run(
-    items: Sequence[Item],
-    read: Callable[[Item], Iterable[FrameReadings | Failure]],
+def _consume(
+    results: Iterable[tuple[int, FrameReadings | Failure]],
+    writer: ResultWriter | None,
     consumers: Sequence[Consumer],
-    *,
-    show_progress: bool,
+    clock: Stopwatch,
+    bar: _Bar,
 ) -> Counter[str]:
     from mien.records import Failure
 
     seen: Counter[str] = Counter()
-    with progress(disable=not show_progress) as bar:
-        task = bar.add_task("reading", total=len(items), note="")
-        for number, item in enumerate(items):
-            for result in read(item):
-                if isinstance(result, Failure):
-                    seen["failed"] += 1
-                    typer.echo(f"mien: {result.message}", err=True)
-                else:
-                    seen["pictures"] += 1
-                    seen["faces"] += len(result.readings)
+    with bar:
+        for number, result in results:
+            if isinstance(result, Failure):
+                seen["failed"] += 1
+                typer.echo(f"mien: {result.message}", err=True)
+            else:
+                seen["pictures"] += 1
+                seen["faces"] += len(result.readings)
+            with clock.stage("write"):
+                if writer:
+                    if number > writer.items:  # whatever came before this item is done
+                        writer.done(number)
+                    writer.write(result)
                 for consume in consumers:
                     consume(number, result)
-            bar.update(task, advance=1, note=f"{seen['faces']} faces")
+            bar.reached(number, seen)
     return seen
 
 
-def _print_json(number: int, result: FrameReadings | Failure) -> None:
-    from mien.results import json_line, rows_of
+class _Bar:
+    """Progress over the items, with the speed so far."""
 
-    for row in rows_of(result):
-        typer.echo(json_line(row), nl=False)
+    def __init__(self, total: int, begin: int, shown: bool) -> None:
+        self._bar = progress(disable=not shown)
+        self._task = self._bar.add_task("reading", total=total, completed=begin, note="")
+        self._started = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._bar.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def reached(self, number: int, seen: Counter[str]) -> None:
+        """Item `number` is being read."""
+        speed = seen["pictures"] / max(time.monotonic() - self._started, 1e-3)
+        self._bar.update(self._task, completed=number, note=f"{speed:.1f} pictures/s, {seen['faces']} faces")
 
 
-def _report(seen: Counter[str], out: Path | None, annotate: Path | None) -> None:
+class _Copies:
+    """Items whose bytes have not come before; counts those left out. Holds 16 bytes an item."""
+
+    def __init__(self, items: Iterable[tuple[int, Item]]) -> None:
+        self.left_out = 0
+        self._items = items
+
+    def __iter__(self) -> Iterator[tuple[int, Item]]:
+        from mien.media import item_bytes
+
+        known: set[bytes] = set()
+        for number, item in self._items:
+            data = item_bytes(item)
+            digest = hashlib.blake2b(data, digest_size=16).digest() if data is not None else b""
+            if digest in known:
+                self.left_out += 1
+                continue
+            if digest:
+                known.add(digest)
+            yield number, item
+
+
+def _about(sources: Sequence[str], items: Sequence[Item], job: Job, recognizer: Recognizer) -> dict[str, object]:
+    """What makes this run another than one with other rows."""
+    names = hashlib.sha256("\0".join(item.source for item in items).encode("utf-8", "surrogateescape"))
+    return {
+        "sources": list(sources),
+        "items": len(items),
+        "items_sha256": names.hexdigest(),
+        "model": recognizer.session.manifest.name,
+        "model_sha256": hashlib.sha256(recognizer.session.bundle.model).hexdigest(),
+        "detector": job.detector,
+        "min_face": job.min_face,
+        "min_score": job.min_score,
+        "detector_model": str(job.detector_model or ""),
+        "clip": [job.clip.start_s, job.clip.end_s, job.clip.every_s],
+        "detect_every": job.detect_every,
+    }
+
+
+def _print_profile(clock: Stopwatch, pictures: int) -> None:
+    total = sum(clock.seconds.values())
+    typer.secho(f"{'stage':10} {'seconds':>9} {'share':>7} {'ms/picture':>11}", bold=True, err=True)
+    for name, spent in sorted(clock.seconds.items(), key=lambda pair: -pair[1]):
+        share, each = spent / (total or 1), 1000 * spent / max(pictures, 1)
+        typer.echo(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
+
+
+def _report(seen: Counter[str], copies: int, out: Path | None, annotate: Path | None) -> None:
     failed = f", {seen['failed']} failed" if seen["failed"] else ""
+    left_out = f", {_count(copies, 'copy', 'copies')} left out" if copies else ""
     places = "".join(
         f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place
     )
-    typer.echo(f"{_count(seen['pictures'], 'picture')}, {_count(seen['faces'], 'face')}{failed}{places}", err=True)
+    counts = f"{_count(seen['pictures'], 'picture')}, {_count(seen['faces'], 'face')}"
+    typer.echo(f"{counts}{failed}{left_out}{places}", err=True)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-class _Table:
-    """Lines that align without knowing what comes: the picture's column is as wide as the longest name."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        self.width = min(max(max(len(i.source) for i in items), len("picture")), NAME_WIDTH)
-        typer.secho(
-            f"{'picture':{self.width}}  face  expression         next                  box x1 y1 x2 y2", bold=True
-        )
-
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
-        from mien.records import Failure
-
-        if isinstance(result, Failure):
-            return
-        frame = result.frame
-        name = frame.source if frame.time_s is None else f"{frame.source} @{frame.time_s:.2f}s"
-        name = name.encode("utf-8", "backslashreplace").decode()  # a name need not be text
-        name = name if len(name) <= self.width else "..." + name[3 - self.width :]
-        if not result.readings:
-            typer.echo(f"{name:{self.width}}     -  no face found")
-        for index, reading in enumerate(result.readings):
-            typer.echo(f"{name if index == 0 else '':{self.width}}  {index + 1:4}  {_describe(reading)}")
-
-
-def _describe(reading: Reading) -> str:
-    ranked = sorted(reading.expression.as_dict().items(), key=lambda pair: -pair[1])
-    (first, p1), (second, p2) = ranked[0], ranked[1]
-    box = " ".join(f"{round(v):4}" for v in reading.face.box_xyxy)
-    return f"{first:10} {p1:6.1%}  {second:10} {p2:6.1%}  {box}"
-
-
-class _Watch:
-    """What is shown from when to when in each video of a run."""
-
-    def __init__(self, items: Sequence[Item], eaf: Path | None, overwrite: bool) -> None:
-        from mien.episodes import Observer
-
-        if eaf and (len(items) > 1 or items[0].path is None):
-            raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
-        if eaf and eaf.exists() and not overwrite:
-            raise OutputError(f"{eaf}: exists already; choose another name, or replace it with --overwrite")
-        self.items, self.eaf, self.overwrite = items, eaf, overwrite
-        self.observers = [Observer() for _ in items]
-
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
-        from mien.records import Failure
-
-        if not isinstance(result, Failure):
-            self.observers[number].add(result)
-
-    def close(self, *, show: bool, err: bool) -> None:
-        """Write, and show on stdout or (`err`) beside it."""
-        from mien.elan import write_elan
-        from mien.episodes import totals
-
-        for item, observer in zip(self.items, self.observers, strict=True):
-            episodes = observer.finish()
-            if self.eaf and item.path:
-                write_elan(episodes, item.path, self.eaf, overwrite=self.overwrite)
-            if show and episodes:
-                typer.secho(
-                    f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True, err=err
-                )
-                for t in totals(episodes):
-                    typer.echo(
-                        f"{t.track:5}  {t.label:10}  {t.seconds:7.1f}  {t.episodes:8}  {t.first_s:7.1f}  "
-                        f"{t.last_s:7.1f}",
-                        err=err,
-                    )
-
-
-class _Gallery:
-    """The annotated pictures of a run: names that do not clash, chosen before the first is written."""
-
-    def __init__(self, folder: Path, items: Sequence[Item], overwrite: bool) -> None:
-        used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
-        self.paths: list[Path] = []
-        for item in items:
-            stem = Path(item.source).stem if item.path else "stdin"
-            names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-            name = next(name for name in names if name.lower() not in used)
-            used.add(name.lower())
-            self.paths.append(folder / f"{name}.jpg")
-        existing = [p for p in self.paths if p.exists()]
-        if existing and not overwrite:
-            raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
-
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
-        from mien.draw import annotate, write_picture
-        from mien.records import Failure
-
-        if isinstance(result, Failure):
-            return
-        path = self.paths[number]
-        if result.frame.time_s is not None:
-            path = path.with_name(f"{path.stem}-{result.frame.index:05d}.jpg")
-        write_picture(annotate(result.frame.image, result.readings), path)
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

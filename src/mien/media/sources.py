@@ -106,6 +106,16 @@ def read_item(item: Item, *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE) -
         yield Failure(item.source, index, str(error))
 
 
+def item_bytes(item: Item) -> bytes | None:
+    """What the file behind an item holds; None where that is not one picture, or it cannot be read."""
+    if item.path is None or item.problem or item.path.suffix.lower() in VIDEO_SUFFIXES:
+        return None
+    try:
+        return item.path.read_bytes()
+    except OSError:
+        return None  # whoever decodes it says why
+
+
 def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
     if item.path is None:
         return decode(_read_stdin(), STDIN, max_pixels)

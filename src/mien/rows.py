@@ -1,0 +1,129 @@
+"""Readings -> rows, one a face: the same for JSON lines, CSV and Parquet.
+
+| Column | Meaning |
+|---|---|
+| source, frame, time_s | the picture, its frame from 0, and when that frame is shown (empty for a still) |
+| face | the face's index in the frame, from 0 |
+| track | in a video or animation: the id of the person, from 1 on, the same in every frame; empty for a still |
+| box_xyxy: x1, y1, x2, y2 | pixels of the frame, 2 decimals |
+| score, detector | the detector's confidence, and its name |
+| landmarks_xy: left_eye_x ... right_mouth_y | pixels, 2 decimals; left and right are the picture's; may be empty |
+| label, confidence | the most probable class, and its probability |
+| probabilities: p_CLASS ... | a column a class, in the model's order, 6 decimals |
+| error | why the picture could not be read: such a row has only source, frame and error |
+
+JSON lines nest what belongs together (`box_xyxy`, `landmarks_xy`, `probabilities`); CSV (RFC 4180) and Parquet are
+flat. A frame without a face has no row. Text is UTF-8; of a file name that is not, each odd byte is written as
+`\\udcNN`. Nothing is put before a cell that begins with "=", "+", "-" or "@": open a CSV of strangers' file names as
+text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TypedDict
+
+from mien.records import Failure, FrameReadings, Reading
+
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+_LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
+
+Cell = str | int | float | None
+
+
+class Row(TypedDict):
+    """One face, or one picture that failed (then all but `source`, `frame` and `error` is None), ready for JSON."""
+
+    source: str
+    frame: int
+    time_s: float | None
+    face: int | None
+    track: int | None
+    box_xyxy: list[float] | None
+    score: float | None
+    detector: str | None
+    landmarks_xy: list[list[float]] | None
+    label: str | None
+    confidence: float | None
+    probabilities: dict[str, float] | None
+    error: str | None
+
+
+def rows_of(item: FrameReadings | Failure) -> list[Row]:
+    """One row a face, faces in the order of the readings; one row for a failure."""
+    if isinstance(item, Failure):
+        return [_error_row(item)]
+    return [_row(index, reading) for index, reading in enumerate(item.readings)]
+
+
+def json_line(row: Row) -> str:
+    """The row as one line of JSON, with its line end; UTF-8 can encode it."""
+    text = json.dumps(row, ensure_ascii=False)
+    # Only a name that is not UTF-8 has lone surrogates; `\udcNN` is also how JSON escapes them, so they are read back.
+    return utf8(text) + "\n"
+
+
+def _row(index: int, reading: Reading) -> Row:
+    face, expression = reading.face, reading.expression
+    return {
+        "source": reading.source,
+        "frame": reading.frame,
+        "time_s": None if reading.time_s is None else round(reading.time_s, 3),
+        "face": index,
+        "track": reading.track,
+        "box_xyxy": [_rounded(value, 2) for value in face.box_xyxy],
+        "score": _rounded(face.score, 6),
+        "detector": face.detector,
+        "landmarks_xy": [[_rounded(x, 2), _rounded(y, 2)] for x, y in face.landmarks_xy] if face.landmarks_xy else None,
+        "label": expression.label,
+        "confidence": _rounded(expression.confidence, 6),
+        "probabilities": {name: _rounded(value, 6) for name, value in expression.as_dict().items()},
+        "error": None,
+    }
+
+
+def _error_row(failure: Failure) -> Row:
+    return {
+        "source": failure.source,
+        "frame": failure.frame,
+        "time_s": None,
+        "face": None,
+        "track": None,
+        "box_xyxy": None,
+        "score": None,
+        "detector": None,
+        "landmarks_xy": None,
+        "label": None,
+        "confidence": None,
+        "probabilities": None,
+        "error": failure.message,
+    }
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(float(value), digits) + 0.0  # float(): NumPy's own are not JSON; + 0.0: no "-0.0"
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """The columns of CSV and Parquet, in order."""
+    before = ["source", "frame", "time_s", "face", "track", *BOX_COLUMNS, "score", "detector", *_LANDMARK_COLUMNS]
+    return [*before, "label", "confidence", *(f"p_{name}" for name in classes), "error"]
+
+
+def flat(row: Row, classes: Sequence[str]) -> dict[str, Cell]:
+    """Column -> cell, in the order of `columns`."""
+    box, points, probabilities = row["box_xyxy"] or [], row["landmarks_xy"] or [], row["probabilities"] or {}
+    cells: dict[str, Cell] = dict.fromkeys(columns(classes))
+    for name in ("source", "frame", "time_s", "face", "track", "score", "detector", "label", "confidence", "error"):
+        cells[name] = row[name]
+    cells.update(zip(BOX_COLUMNS, box, strict=False))
+    cells.update(zip(_LANDMARK_COLUMNS, (value for point in points for value in point), strict=False))
+    cells.update({f"p_{name}": value for name, value in probabilities.items()})
+    return cells
+
+
+def utf8(text: str) -> str:
+    """The text with what UTF-8 cannot encode written as `\\udcNN`."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -14,13 +14,15 @@ SRC = Path(__file__).parents[1] / "src"
 # A module may import from its own group and from groups above it in this list.
 LAYERS = [
     {"errors", "_version"},
-    {"records"},
-    {"geometry", "lettering", "manifest", "onnxfile"},
+    {"clock", "records"},
+    {"geometry", "journal", "lettering", "manifest", "onnxfile", "rows"},
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
-    {"bundle", "detect", "dataset", "draw", "episodes", "results", "track"},
+    {"blur", "bundle", "detect", "dataset", "draw", "episodes", "film", "results", "sound", "steady", "track"},
     {"paired", "scores", "session"},
     {"classify", "elan", "verify"},
+    {"gallery"},
     {"pipeline"},
+    {"volume"},
     {"evaluate"},
     {"audit", "compare"},
     {"report"},
@@ -29,7 +31,7 @@ LAYERS = [
 ]
 TRAINING_MAY_IMPORT = {
     "bundle", "crop", "dataset", "detect", "errors", "geometry", "manifest", "media", "metrics", "records", "session",
-    "verify",
+    "study", "verify",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas"}
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mien.episodes import Smoother
 from mien.records import Box, Expression, FrameReadings, Reading
 
 MAX_LAG = 0.1
-"""How far an edge of a drawn box may be from where it was found, in box widths and heights."""
+"""How far the centre of a drawn box, and its size, may be from what was found, in box widths and heights."""
 
 
 class Steady:
@@ -24,7 +27,7 @@ class Steady:
             raise ValueError(f"expected box_half_life_s of at least 0, found {box_half_life_s:g}")
         self.box_half_life_s = box_half_life_s
         self._smoother = Smoother(half_life_s)
-        self._boxes: dict[int, tuple[float, Box]] = {}
+        self._places: dict[int, tuple[float, NDArray[np.float64]]] = {}
 
     def update(self, result: FrameReadings) -> tuple[Reading, ...]:
         """The readings of the next frame, ready to be drawn; one without a track or a time stays as it is."""
@@ -43,12 +46,17 @@ class Steady:
         )
 
     def _box(self, track: int, time_s: float, found: Box) -> Box:
-        then, before = self._boxes.get(track, (time_s, found))
+        now = _place(found)
+        then, before = self._places.get(track, (time_s, now))
         keep = 0.5 ** ((time_s - then) / self.box_half_life_s) if self.box_half_life_s else 0.0
-        lag_x, lag_y = MAX_LAG * (found[2] - found[0]), MAX_LAG * (found[3] - found[1])
-        x1, y1, x2, y2 = (
-            edge + min(max(keep * (old - edge), -lag), lag)
-            for edge, old, lag in zip(found, before, (lag_x, lag_y, lag_x, lag_y), strict=True)
-        )
-        self._boxes[track] = (time_s, (x1, y1, x2, y2))
-        return (x1, y1, x2, y2)
+        lag = MAX_LAG * np.tile(now[2:], 2)
+        now += np.clip(keep * (before - now), -lag, lag)
+        self._places[track] = (time_s, now)
+        x, y, width, height = now.tolist()
+        return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+
+
+def _place(box: Box) -> NDArray[np.float64]:
+    """Centre and size `[4]`: apart, for the size of a face that moves is still steady."""
+    x1, y1, x2, y2 = box
+    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])

@@ -1,35 +1,55 @@
-"""The annotated pictures of a run: a file each, under names that do not clash."""
+"""The annotated pictures and films of a run: a file each, under names that do not clash."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
+from types import TracebackType
 
+from mien.blur import FaceBlur, blur_faces
 from mien.draw import annotate, write_picture
 from mien.errors import OutputError
-from mien.media import Item
+from mien.film import FilmWriter
+from mien.media import VIDEO_SUFFIXES, Item
 from mien.records import Failure, FrameReadings
+from mien.steady import Steady
 
 
 class Gallery:
-    """Writes annotated pictures into a folder; the names are chosen before the first is written.
+    """Writes annotated pictures and, of videos, films into a folder; the names are chosen before the first is written.
 
-    It can be sent to another process, and several may write at once: each item has a name of its own.
+    A context manager. Before its first film it can be sent to other processes, and several may write pictures at once:
+    each item has a name of its own.
+
+    Args:
+        folder: made if it is not there.
+        items: what will be read.
+        overwrite: replace pictures and films of these names.
+        blur: make the faces unrecognizable.
+
+    Attributes:
+        notes: where films fall short of what was asked, in words.
 
     Raises:
         OutputError: a picture of that name exists and is not to be overwritten, or the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, items: Sequence[Item], *, overwrite: bool = False) -> None:
-        used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
+    def __init__(self, folder: Path, items: Sequence[Item], *, overwrite: bool = False, blur: bool = False) -> None:
+        self.overwrite, self.blur = overwrite, blur
+        self.notes: list[str] = []
         self.paths: list[Path] = []
+        self._films: dict[int, _Film] = {}  # at most one: items come in their order
+        used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
         for item in items:
             stem = Path(item.source).stem if item.path else "stdin"
             names = chain([stem], (f"{stem}-{number}" for number in count(2)))
             name = next(name for name in names if name.lower() not in used)
             used.add(name.lower())
-            self.paths.append(folder / f"{name}.jpg")
+            is_video = item.path is not None and item.path.suffix.lower() in VIDEO_SUFFIXES
+            self.paths.append(folder / f"{name}{'.mp4' if is_video else '.jpg'}")
+            if is_video and item.path and self.paths[-1].resolve() == item.path.resolve():
+                raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
         existing = [p for p in self.paths if p.exists()]
         if existing and not overwrite:
             raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")
@@ -39,10 +59,48 @@ class Gallery:
             raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
 
     def add(self, number: int, result: FrameReadings | Failure) -> None:
-        """Write the picture of one frame of item `number`."""
+        """Draw one frame of item `number`, and write it or append it to the item's film."""
         if isinstance(result, Failure):
             return
-        path = self.paths[number]
-        if result.frame.time_s is not None:
-            path = path.with_name(f"{path.stem}-{result.frame.index:05d}.jpg")
-        write_picture(annotate(result.frame.image, result.readings), path)
+        frame, path = result.frame, self.paths[number]
+        if path.suffix == ".mp4":
+            if number not in self._films:
+                self.close()
+                self._films[number] = _Film(path, Path(frame.source), overwrite=self.overwrite, blur=self.blur)
+            self._films[number].add(result)
+            return
+        if frame.time_s is not None:
+            path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
+        image = blur_faces(frame.image, result.readings) if self.blur else frame.image
+        write_picture(annotate(image, result.readings), path)
+
+    def close(self) -> None:
+        """Finish the film under way."""
+        while self._films:
+            _, film = self._films.popitem()
+            film.writer.close()
+            self.notes += [f"{film.writer.path}: {note}" for note in film.writer.notes]
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        for film in self._films.values():
+            film.writer.__exit__(kind, error, trace)
+
+
+class _Film:
+    """One film under way."""
+
+    def __init__(self, path: Path, source: Path, *, overwrite: bool, blur: bool) -> None:
+        self.writer = FilmWriter(path, sound=source, overwrite=overwrite)
+        self._steady = Steady()
+        self._blur = FaceBlur() if blur else None
+
+    def add(self, result: FrameReadings) -> None:
+        image = self._blur.apply(result) if self._blur else result.frame.image
+        self.writer.write(annotate(image, self._steady.update(result)), result.frame.time_s or 0.0)

@@ -68,7 +68,12 @@ def register(app: typer.Typer) -> None:
 def predict(
     sources: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, patterns, or - for bytes on stdin.")],
     out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
-    annotate: Annotated[Path | None, typer.Option(help="Draw boxes, labels and bars into this folder.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Draw boxes, labels and bars into this folder; a video gives an MP4.")
+    ] = None,
+    blur_faces: Annotated[
+        bool, typer.Option("--blur-faces", help="Make the faces unrecognizable in --annotate.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
     model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
     detector: Annotated[str | None, typer.Option(help="libface (default), haar, yunet or whole.")] = None,
@@ -119,6 +124,8 @@ def predict(
 
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
+    if blur_faces and not annotate:
+        raise typer.BadParameter("--blur-faces changes the pictures of --annotate; name a folder for them")
     if resume and not out:
         raise typer.BadParameter("--resume goes on with a file of results; name it with --out")
     if resume and out and is_complete(out):
@@ -138,7 +145,8 @@ def predict(
             writer = open_writer(out, recognizer.classes, overwrite=overwrite, run=about, resume=resume)
             stack.enter_context(writer)
         if annotate:
-            job = replace(job, gallery=Gallery(annotate, items, overwrite=overwrite or resume))
+            gallery = stack.enter_context(Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces))
+            job = replace(job, gallery=gallery)
         if as_json:
             consumers.append(print_json)
         elif not out:
@@ -151,6 +159,8 @@ def predict(
         results = read_items(copies or numbered, job, recognizer, workers)
         show_progress = len(items) > FEW and bool(out or annotate)
         seen = _consume(results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
+    for note in job.gallery.notes if job.gallery else ():
+        typer.echo(f"mien: {note}", err=True)
     if watch:
         watch.close(show=summary, err=as_json)
     if profile:

@@ -365,7 +365,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     assert bundle.manifest == result.bundle.manifest
     assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
     assert bundle.manifest.classes == CLASSES
-    assert bundle.manifest.crop.framing("libface") == Framing(margin=1.0, shift_xy=(0.0, 0.0))
+    assert bundle.manifest.crop.framing("libface") == Framing(margin=1.0, length="mean")
     bright = np.full((1, 16, 16, 1), 200, np.uint8)
     assert Session(bundle, threads=1).run(bright)[0].argmax() == 0
     assert {m.split for m in bundle.manifest.metrics} >= {"validation"}

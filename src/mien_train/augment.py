@@ -15,18 +15,19 @@ from torch.nn import functional as F
 from mien_train.recipe import AugmentRecipe
 
 
-def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
+def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None = None) -> Tensor:
     """Randomly change every picture of a batch.
 
     Args:
         x: float `[N, C, H, W]`, 0..1.
         recipe: what to do and how strongly.
         generator: source of all randomness.
+        views: `[N, 4]`, the square of each picture to begin with, as in `mien_train.views`; zeros: the whole picture.
 
     Returns:
         float `[N, C, H, W]`, 0..1.
     """
-    x = _move(x, recipe, generator)
+    x = _move(x, recipe, generator, views)
     x = _on_share(x, recipe.low_res_share, generator, _low_resolution)
     x = _on_share(x, recipe.blur_share, generator, _blur)
     x = _light(x, recipe, generator)
@@ -57,20 +58,33 @@ def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:
     return (torch.rand(len(x), generator=generator) * 2 - 1) * limit
 
 
-def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
-    """Rotation, scale, shift and mirroring in one resampling; the border pixel is repeated outside."""
+def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None) -> Tensor:
+    """Rotation, scale, shift and mirroring in one resampling, on top of the views.
+
+    Outside the picture its border is repeated. With views, half of the batches have its mean grey there instead: so far
+    out lies what a data set of crops does not show.
+    """
     angle = _spread(x, math.radians(recipe.rotate_deg), generator)
     scale = torch.exp(_spread(x, math.log1p(recipe.scale), generator))
     mirror = torch.where(torch.rand(len(x), generator=generator) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
-    matrix = torch.zeros(len(x), 2, 3)
-    matrix[:, 0, 0] = mirror * scale * angle.cos()
-    matrix[:, 0, 1] = -scale * angle.sin()
-    matrix[:, 1, 0] = mirror * scale * angle.sin()
-    matrix[:, 1, 1] = scale * angle.cos()
-    matrix[:, 0, 2] = _spread(x, 2 * recipe.shift, generator)  # affine_grid spans -1..1
-    matrix[:, 1, 2] = _spread(x, 2 * recipe.shift, generator)
+    shift = torch.stack([_spread(x, recipe.shift, generator) for _ in "xy"], dim=1)
+    turn = _turn(angle, scale)
+    turn[:, :, 0] *= mirror[:, None]
+    if views is not None:
+        outer = _turn(views[:, 3], views[:, 2].exp())
+        turn, shift = outer @ turn, views[:, :2] + (outer @ shift[:, :, None])[:, :, 0]
+    matrix = torch.cat([turn, 2 * shift[:, :, None]], dim=2)  # affine_grid spans -1..1
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    if views is not None and torch.rand((), generator=generator) < 0.5:
+        grey = x.mean(dim=(1, 2, 3), keepdim=True)
+        return F.grid_sample(x - grey, grid, padding_mode="zeros", align_corners=False) + grey
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _turn(angle: Tensor, scale: Tensor) -> Tensor:
+    """Rotation times scale, `[N, 2, 2]`."""
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    return torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
 
 
 def _on_share(x: Tensor, share: float, generator: Generator, change) -> Tensor:  # noqa: ANN001

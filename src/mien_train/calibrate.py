@@ -6,7 +6,7 @@ over enlarged, padded training crops and finds the margin and shift that give th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +27,9 @@ ENLARGE = 4
 
 CANVAS = 2.0
 """Side of the canvas, in crops."""
+
+FEWEST = 20
+"""Faces that a framing is measured from, at least."""
 
 FRAMED_BY = Framing(margin=1.0, length="mean")
 """The mean of a box's sides tells a face's size better than the longer one: over 2,258 training crops, the standard
@@ -75,24 +78,33 @@ def measure_framing(
     Raises:
         TrainingError: the detector finds a face in fewer than 20 crops.
     """
-    measured: list[tuple[float, float, float]] = []
+    faces: list[Face] = []
     for done, crop in enumerate(crops):
         canvas = on_canvas(crop)
         face = central_face(detector.detect(canvas), canvas)
         if face is not None:
-            measured.append(_framing_of(face, canvas, crop.shape[0] * ENLARGE, align))
+            faces.append(face)
         on_crop(done + 1)
-    if len(measured) < 20:
+    return framing_of(faces, (crops.shape[1] * ENLARGE, crops.shape[2] * ENLARGE), align, len(crops))
+
+
+def framing_of(faces: Sequence[Face], crop_hw: tuple[int, int], align: str, tried: int) -> FramingReport:
+    """The framing that turns these boxes, each on a canvas of its own, into crops of this size (see `on_canvas`).
+
+    Raises:
+        TrainingError: there are fewer than `FEWEST` faces.
+    """
+    if len(faces) < FEWEST:
         raise TrainingError(
-            f"detector {detector.name!r} finds a face in {len(measured)} of {len(crops)} training crops: too "
-            "few to calibrate the crop"
+            f"the detector finds a face in {len(faces)} of {tried} training crops: too few to calibrate the crop"
         )
-    low, middle, high = np.percentile(np.array(measured), [25, 50, 75], axis=0)
+    measured = np.array([_framing_of(face, crop_hw, align) for face in faces])
+    low, middle, high = np.percentile(measured, [25, 50, 75], axis=0)
     framing = FRAMED_BY.model_copy(  # a face has no left-right bias
         update={"margin": round(float(middle[0]), 4), "shift_xy": (0.0, round(float(middle[2]), 4))}
     )
     spread = high - low
-    return FramingReport(framing, len(crops), len(measured), float(spread[0]), (float(spread[1]), float(spread[2])))
+    return FramingReport(framing, tried, len(faces), float(spread[0]), (float(spread[1]), float(spread[2])))
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -116,11 +128,12 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     return float(log_temperature.detach().exp())
 
 
-def _framing_of(face: Face, canvas: Image, side: float, align: str) -> tuple[float, float, float]:
+def _framing_of(face: Face, crop_hw: tuple[int, int], align: str) -> tuple[float, float, float]:
     """(margin, shift x, shift y) that would have given back the crop in the middle of the canvas."""
     x1, y1, x2, y2 = face.box_xyxy
+    side = crop_hw[0]
     angle = eye_angle(face.landmarks_xy) if align == "eyes" and face.landmarks_xy else 0.0
-    dx, dy = canvas.shape[1] / 2 - (x1 + x2) / 2, canvas.shape[0] / 2 - (y1 + y2) / 2
+    dx, dy = CANVAS / 2 * crop_hw[1] - (x1 + x2) / 2, CANVAS / 2 * crop_hw[0] - (y1 + y2) / 2
     cos, sin = np.cos(angle), np.sin(angle)
     margin = side / FRAMED_BY.length_of(x2 - x1, y2 - y1)
     return margin, float(cos * dx + sin * dy) / side, float(cos * dy - sin * dx) / side

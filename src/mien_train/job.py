@@ -50,7 +50,7 @@ def run(
     initial: Path | None = None,
     without: Path | None = None,
     teachers: Sequence[Path] = (),
-    on_teach: Callable[[int, int], None] = lambda done, total: None,
+    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> None:
     """Train, or resume; the curves are drawn again after every epoch."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -59,7 +59,7 @@ def run(
         draw_curves(read_history(out), out / "curves.svg")
         on_epoch(epoch)
 
-    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_teach)
+    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_prepare)
 
 
 @dataclass(frozen=True)

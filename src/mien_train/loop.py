@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
 from mien.manifest import InputSpec
 from mien_train.augment import augment, mixup
@@ -33,9 +35,13 @@ from mien_train.distil import teacher_targets
 from mien_train.initial import initial_digest, load_initial
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe
+from mien_train.views import detected_views
 
 RUN_VERSION = 1
 EVALUATION_BATCH = 512
+ASKING, FRAMING = "asking the teachers", "finding faces"
+"""What is prepared before the first epoch, for people."""
+
 SETTLE_PICTURES = 1024
 """Pictures that give the statistics of normalisations when a run starts from a bundle."""
 
@@ -88,7 +94,8 @@ def train(
     initial: Path | None = None,
     without: Path | None = None,
     teachers: Sequence[Path] = (),
-    on_teach: Callable[[int, int], None] = lambda done, total: None,
+    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
+    cache: Path | None = None,
 ) -> Path:
     """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
 
@@ -96,10 +103,11 @@ def train(
         data_root: a labelled folder.
         run: the run folder.
         recipe: what to do.
-        on_epoch, on_step, on_decode, on_teach: called as the work goes on.
+        on_epoch, on_step, on_decode, on_prepare: called as the work goes on.
         initial: weights to start from instead of fresh ones: see `load_initial`.
         without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
         teachers: bundles that decide `recipe.teacher_share` of the targets.
+        cache: where decoded pictures are kept, if not in the run's own folder.
 
     Returns:
         the path of the averaged weights.
@@ -114,10 +122,15 @@ def train(
             f"teacher_share is {recipe.teacher_share:g} and {len(teachers)} teachers are given; give both, or neither"
         )
     run.mkdir(parents=True, exist_ok=True)
-    data = load_training_data(data_root, input_spec(recipe), run / "cache", on_decode, without)
+    data = load_training_data(data_root, input_spec(recipe), cache or run / "cache", on_decode, without)
     _claim(run, recipe, data, initial, teachers)
-    taught = teacher_targets(teachers, data.train, input_spec(recipe), on_teach) if teachers else None
-    trainer = _Trainer(recipe, data, initial, taught)
+    taught = (
+        teacher_targets(teachers, data.train, input_spec(recipe), partial(on_prepare, ASKING)) if teachers else None
+    )
+    views = (
+        _views(data, recipe, cache or run / "cache", partial(on_prepare, FRAMING)) if recipe.detected_share else None
+    )
+    trainer = _Trainer(recipe, data, initial, taught, views)
     first = trainer.restore(run / "checkpoint.pt")
     for epoch in range(first, recipe.epochs):
         result = trainer.run_epoch(epoch, on_step)
@@ -150,8 +163,15 @@ def predict_logits(network: nn.Module, images: np.ndarray, precision: str) -> Te
 class _Trainer:
     """Network, moving average and optimiser of one run."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, initial: Path | None, taught: np.ndarray | None) -> None:
-        self.recipe, self.data = recipe, data
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        initial: Path | None,
+        taught: np.ndarray | None,
+        views: np.ndarray | None,
+    ) -> None:
+        self.recipe, self.data, self.views = recipe, data, views
         self.precision = resolve_precision(recipe.precision)
         torch.manual_seed(recipe.seed)
         spec = input_spec(recipe)
@@ -185,9 +205,9 @@ class _Trainer:
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)  # dropout
         self.network.train()
         loss_sum, right, rate = 0.0, 0, 0.0
-        for step, (images, targets, votes) in enumerate(self._batches(generator)):
+        for step, (chosen, images, targets, votes) in enumerate(self._batches(generator)):
             rate = self._set_rate(epoch * self.steps + step)
-            images = augment(images, self.recipe.augment, generator)
+            images = augment(images, self.recipe.augment, generator, self._views_of(chosen, generator))
             images, (targets, votes) = mixup(images, (targets, votes), self.recipe.mixup, generator)
             inputs = normalise(images).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
@@ -228,12 +248,20 @@ class _Trainer:
             loss = loss + self.recipe.votes_weight * F.cross_entropy(outputs[:, classes:], votes)
         return loss
 
-    def _batches(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _batches(self, generator: Generator) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
         rows = self.data.train_rows[torch.randperm(len(self.data.train_rows), generator=generator).numpy()]
         for step in range(self.steps):
             chosen = np.sort(rows[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size])
             images = _to_tensor(self.data.train.images[chosen])
-            yield images, torch.from_numpy(self.targets[chosen]), torch.from_numpy(self.votes[chosen])
+            yield chosen, images, torch.from_numpy(self.targets[chosen]), torch.from_numpy(self.votes[chosen])
+
+    def _views_of(self, chosen: np.ndarray, generator: Generator) -> Tensor | None:
+        """The detector's view of a share of these pictures, and the whole picture of the others."""
+        if self.views is None:
+            return None
+        views = torch.from_numpy(self.views[chosen])
+        seen = torch.rand(len(chosen), generator=generator) < self.recipe.detected_share
+        return torch.where((seen & views.isfinite().all(dim=1))[:, None], views, 0.0)
 
     def _set_rate(self, step: int) -> float:
         warmup = self.recipe.warmup_epochs * self.steps
@@ -281,6 +309,12 @@ class _Trainer:
         return int(state["epochs_done"])
 
 
+def _views(data: TrainingData, recipe: Recipe, cache: Path, on_detect: Callable[[int, int], None]) -> np.ndarray:
+    detector = make_detector(default_detector_name())
+    path = cache / f"views-{detector.name}-{recipe.align}-{data.fingerprint[:16]}.npy"
+    return detected_views(data.train.images, data.train_rows, detector, recipe.align, path, on_detect)
+
+
 def _to_tensor(images: np.ndarray) -> Tensor:
     """uint8 `[N, H, W, C]` -> float `[N, C, H, W]`, 0..1."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
@@ -300,7 +334,7 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None, 
         changed = [k for k in wanted if found.get(k, "") != wanted[k]]
         if changed:
             raise TrainingError(
-                f"{run} holds a run with another {' and '.join(changed)}: {_difference(found, wanted)}; choose "
+                f"{run} holds a run with another {' and '.join(changed)}: {difference(found, wanted)}; choose "
                 "another --out"
             )
         return
@@ -330,7 +364,9 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None, 
     _write_text(path, json.dumps(about, indent=2))
 
 
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Where two nested dictionaries differ in what is wanted, for people."""
+
     def flat(value: Any, prefix: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
             return {prefix: value}

@@ -65,6 +65,9 @@ class Recipe(_Part):
     align: Literal["eyes", "none"] = Field(
         "eyes", description="whether detected faces are turned until the eyes are level"
     )
+    detected_share: float = Field(
+        0.0, ge=0, le=1, description="share of the training pictures shown as the default detector would frame them"
+    )
     epochs: int = Field(60, ge=1, le=1000)
     batch_size: int = Field(128, ge=2, le=4096)
     learning_rate: float = Field(

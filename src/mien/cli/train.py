@@ -63,8 +63,8 @@ def train(
         def on_decode(done: int, total: int) -> None:
             bar.update(decoding, completed=done, total=total, visible=done < total)
 
-        def on_teach(done: int, total: int) -> None:
-            bar.update(decoding, description="asking the teachers", completed=done, total=total, visible=done < total)
+        def on_prepare(what: str, done: int, total: int) -> None:
+            bar.update(decoding, description=what, completed=done, total=total, visible=done < total)
 
         def on_step(epoch: int, step: int, steps: int) -> None:
             bar.update(decoding, visible=False)
@@ -85,7 +85,7 @@ def train(
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
-        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude, teacher or (), on_teach)
+        job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude, teacher or (), on_prepare)
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
 
 

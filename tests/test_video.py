@@ -214,6 +214,16 @@ def test_the_command_reads_a_clip(mien: Callable[..., tuple[int, str, str]], gro
     code, out, err = mien("predict", tmp_path / "pan.mp4", "--eaf", tmp_path / "pan.eaf")
     assert "exists already" in err
     assert out == ""
+    code, _, err = mien("predict", tmp_path / "pan.mp4", "--fps", "5", "--annotate", tmp_path / "seen", "--blur-faces")
+    assert code == 0, err
+    drawn = [f.image for f in read_video(str(tmp_path / "seen/pan.mp4")) if isinstance(f, Frame)]
+    assert len(drawn) == 10
+    assert drawn[0].shape[:2] == (height, width)
+    code, _, err = mien("predict", tmp_path / "pan.mp4", "--annotate", tmp_path / "seen")
+    assert code == 2
+    assert "pan.mp4 exists already" in err
+    assert "would replace it" in mien("predict", tmp_path / "pan.mp4", "--annotate", tmp_path, "--overwrite")[2]
+    assert mien("predict", tmp_path / "pan.mp4", "--blur-faces")[0] == 2
 
     assert mien("predict", tmp_path / "pan.mp4", "--every", "soon")[0] == 2
     assert mien("predict", tmp_path / "pan.mp4", "--end", "nan")[0] == 2

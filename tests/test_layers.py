@@ -19,7 +19,7 @@ LAYERS = [
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
     {"blur", "bundle", "detect", "dataset", "draw", "episodes", "film", "results", "sound", "steady", "track"},
     {"paired", "scores", "session"},
-    {"classify", "elan", "verify"},
+    {"classify", "elan", "timeline", "verify"},
     {"gallery"},
     {"pipeline"},
     {"volume"},

@@ -118,7 +118,7 @@ def predict(
     """
     from mien.detect import default_detector_name
     from mien.gallery import Gallery
-    from mien.media import Clip, list_items
+    from mien.media import VIDEO_SUFFIXES, Clip, list_items
     from mien.results import is_complete, open_writer
     from mien.volume import Job, read_items
 
@@ -157,7 +157,8 @@ def predict(
         numbered = islice(enumerate(items), begin, None)
         copies = _Copies(numbered) if dedupe else None
         results = read_items(copies or numbered, job, recognizer, workers)
-        show_progress = len(items) > FEW and bool(out or annotate)
+        long = len(items) > FEW or any(i.path and i.path.suffix.lower() in VIDEO_SUFFIXES for i in items)
+        show_progress = long and not as_json and bool(out or annotate)
         seen = _consume(results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
     for note in job.gallery.notes if job.gallery else ():
         typer.echo(f"mien: {note}", err=True)
@@ -195,7 +196,7 @@ def _consume(
                     writer.write(result)
                 for consume in consumers:
                     consume(number, result)
-            bar.reached(number, seen)
+            bar.reached(number, None if isinstance(result, Failure) else result.frame.time_s, seen)
     return seen
 
 
@@ -213,10 +214,11 @@ class _Bar:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def reached(self, number: int, seen: Counter[str]) -> None:
-        """Item `number` is being read."""
+    def reached(self, number: int, time_s: float | None, seen: Counter[str]) -> None:
+        """Item `number` is being read, a video up to this time."""
         speed = seen["pictures"] / max(time.monotonic() - self._started, 1e-3)
-        self._bar.update(self._task, completed=number, note=f"{speed:.1f} pictures/s, {seen['faces']} faces")
+        at = "" if time_s is None else f"at {int(time_s) // 60}:{time_s % 60:04.1f}, "
+        self._bar.update(self._task, completed=number, note=f"{at}{speed:.1f} pictures/s, {seen['faces']} faces")
 
 
 class _Copies:

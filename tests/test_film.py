@@ -1,4 +1,4 @@
-"""Films made here and read back: pictures, times, sound; what is drawn on them, and what is hidden."""
+"""Films made here and read back: pictures, times, sound; what is drawn on them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mien import film as film_module
-from mien.blur import MARGIN, FaceBlur, blur_faces
-from mien.detect import make_detector
-from mien.draw import annotate
 from mien.errors import OutputError
 from mien.film import FilmWriter
 from mien.media import Clip, read_video
@@ -421,89 +415,3 @@ def test_tracks_do_not_mix_and_what_has_none_stays_as_it_is():
         assert steady.update(result) == result.readings
     (off,) = Steady(0, 0).update(seen(0, (1, 2, 3, 4)))
     assert off.face.box_xyxy == (1, 2, 3, 4)
-
-
-# --- what is hidden ---------------------------------------------------------------------------------------------------
-
-
-def grown(box: Box) -> tuple[int, int, int, int]:
-    """The box with its margin, in whole pixels outward."""
-    dx, dy = MARGIN * (box[2] - box[0]), MARGIN * (box[3] - box[1])
-    return int(box[0] - dx - 1), int(box[1] - dy - 1), int(box[2] + dx + 2), int(box[3] + dy + 2)
-
-
-@pytest.mark.parametrize("side", [12, 60, 300])
-def test_no_detail_is_left_in_the_box_and_outside_all_is_left(side: int):
-    rng = np.random.default_rng(side)
-    image = rng.integers(0, 256, (2 * side, 2 * side, 3), np.uint8)
-    image.flags.writeable = False
-    box = (0.5 * side, 0.5 * side, 1.5 * side, 1.5 * side)
-    result = blur_faces(image, [Face(box, 0.9)])
-    x1, y1, x2, y2 = (round(v) for v in box)
-    before, after = (a[y1:y2, x1:x2].astype(float) for a in (image, result))
-    assert after.std() < 0.2 * before.std()
-    assert abs(np.corrcoef(before.ravel(), after.ravel())[0, 1]) < 0.35
-    outside = np.ones(image.shape[:2], bool)
-    x1, y1, x2, y2 = grown(box)
-    outside[y1:y2, x1:x2] = False
-    assert np.array_equal(result[outside], image[outside])
-    assert outside.any()
-
-
-@pytest.mark.parametrize("frequency", [3, 4, 8])
-def test_waves_finer_than_a_third_of_the_region_are_gone(frequency: int):
-    side = 200
-    wave = 127 + 127 * np.sin(2 * np.pi * frequency * np.arange(side) / (side * (1 + 2 * MARGIN)))
-    image = np.repeat(np.rint(wave).astype(np.uint8)[None, :, None], side, 0).repeat(3, 2)
-    result = blur_faces(image, [Face((50, 50, 150, 150), 0.9)])
-    assert np.ptp(result[60:140, 60:140].astype(int)) <= 60
-
-
-def test_a_blurred_face_is_found_by_no_detector(group: Path):
-    image = cv2.imread(str(group))
-    detector = make_detector("haar")
-    faces = detector.detect(image)
-    assert faces
-    assert detector.detect(blur_faces(image, faces)) == []
-
-
-@pytest.mark.parametrize(
-    "box", [(-50, -40, 60, 80), (250, 180, 400, 300), (-10, 50, 330, 120), (-1e7, -1e7, 1e7, 1e7), (0, 0, 320, 240)]
-)
-def test_a_face_at_the_border_is_blurred_as_strongly(box: Box):
-    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    result = blur_faces(image, [Face(box, 0.9)])
-    x1, y1, x2, y2 = (round(v) for v in np.clip(box, 0, (320, 240, 320, 240)))
-    assert result[y1:y2, x1:x2].std() < 0.2 * image.std()
-
-
-@given(
-    st.integers(1, 90),
-    st.integers(1, 90),
-    st.lists(st.tuples(*[st.floats(-200, 300, allow_nan=False)] * 2, *[st.floats(-9, 300)] * 2), max_size=4),
-)
-def test_any_box_in_any_picture_can_be_blurred(width: int, height: int, boxes: list[tuple[float, ...]]):
-    image = np.full((height, width, 3), 77, np.uint8)
-    result = blur_faces(image, [Face((x, y, x + w, y + h), 0.9) for x, y, w, h in boxes])
-    assert np.array_equal(result, image)  # nothing but grey was there
-
-
-def test_drawing_on_top_is_possible():
-    result = seen(0, (50, 30, 110, 100))
-    hidden = blur_faces(result.frame.image, result.readings)
-    assert not np.array_equal(annotate(hidden, result.readings), hidden)
-
-
-def test_a_face_missed_for_a_moment_stays_hidden():
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (120, 160, 3), np.uint8)
-
-    def frame(time_s: float, *readings: Reading) -> FrameReadings:
-        return FrameReadings(Frame(noise, "a.mp4", 0, time_s), readings)
-
-    blur = FaceBlur(hold_s=0.5)
-    (reading,) = seen(0, (50, 30, 110, 100)).readings
-    hidden = blur.apply(frame(0, reading))
-    assert not np.array_equal(hidden, noise)
-    assert np.array_equal(blur.apply(frame(0.4)), hidden)
-    assert np.array_equal(blur.apply(frame(0.6)), noise)

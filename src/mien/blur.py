@@ -13,8 +13,9 @@ MARGIN = 0.25
 """Added to each side of a box, in box widths and heights: for hair, ears and chin. From 0.21 on, the ellipse that is
 blurred holds the whole box."""
 
-GRAINS = 8
-"""Pixels that the longer side of the blurred region is shrunk to."""
+GRAINS = 32
+"""Pixels that the longer side of the blurred region is shrunk to first. Fewer would let fine detail pass as coarse, and
+many frames give it back; what these let pass is lost in 8 bits."""
 
 SPREAD = 0.25
 """Standard deviation of the Gaussian blur, in the region's longer side. It leaves exp(-2 (pi SPREAD f)^2) of a detail
@@ -25,7 +26,8 @@ lies above that, and 8 bits do not hold the rest."""
 def blur_faces(image: Image, faces: Iterable[Face | Reading]) -> Image:
     """Blur each face beyond recognition, the same at every size: an ellipse that holds its box.
 
-    No detail is left to be restored, not from many frames either. Clothes, place and voice may still tell who it is.
+    No detail within a box can be restored, not from many frames either. Clothes, place and voice may still tell who it
+    is.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR; not changed.
@@ -86,5 +88,6 @@ def _without_detail(region: Image, side: float) -> Image:
     height, width = region.shape[:2]
     small_size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(region, small_size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), SPREAD * side * scale, borderType=cv2.BORDER_REPLICATE)
+    # Mirrored: if edges were continued, a frame's edge that runs through a face would show the line where it does.
+    small = cv2.GaussianBlur(small, (0, 0), SPREAD * side * scale, borderType=cv2.BORDER_REFLECT)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)

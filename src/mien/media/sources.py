@@ -12,7 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 from mien.errors import MediaError
+from mien.media.archive import is_archive, list_archive, member_bytes, read_member
 from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
+from mien.media.members import Member
 from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
 from mien.records import Failure, Frame
 
@@ -28,12 +30,22 @@ class Item:
     """One thing to decode.
 
     `source` is what its frames, and any failure, are called. `path` is None for standard input. `problem` is set for a
-    folder inside a source that could not be searched: it has nothing to decode, and is not passed over in silence.
+    folder inside a source that could not be searched, and for an archive that could not, or not to its end: it has
+    nothing to decode, and is not passed over in silence. `member` says which file of an archive is meant; one without a
+    name means all of a compressed tar, whose frames have their own sources. Items can be sent to other processes.
     """
 
     source: str
     path: Path | None
     problem: str | None = None
+    member: Member | None = None
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is one file with one picture, by its name: no video, whole archive or standard input."""
+        if self.path is None or (self.member is not None and not self.member.name):
+            return False
+        return Path(self.source).suffix.lower() not in VIDEO_SUFFIXES
 
 
 def open_sources(
@@ -61,17 +73,19 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     A source is, tried in this order:
 
     - "-": the bytes of one picture on standard input;
-    - a file, whatever its name's suffix;
+    - an archive (zip, tar, compressed tar): the pictures and videos in it, see `mien.media.archive`;
+    - any other file, whatever its name's suffix;
     - a folder: every file below it with a suffix in `MEDIA_SUFFIXES`, sorted; hidden files and folders are skipped, and
       links to folders are not followed;
     - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the files that match and have a suffix in
-      `MEDIA_SUFFIXES` or the one that the pattern spells out, sorted.
+      `MEDIA_SUFFIXES` or the one that the pattern spells out, sorted; archives only if their suffix is spelled out.
 
-    A file is listed each time it is named itself, but what a folder or pattern finds is left out where it is listed
-    already, and so is a named file that an earlier folder or pattern has found.
+    A file is listed each time it is named itself, but what an archive, folder or pattern holds is left out where it is
+    listed already, and so is a named file that an earlier folder or pattern has found.
 
     Raises:
-        MediaError: a source that does not exist, a pattern that matches nothing, a folder without pictures; "-" twice.
+        MediaError: a source that does not exist, a pattern that matches nothing, a folder or archive without pictures;
+            an archive that cannot be opened; "-" twice.
     """
     if sources.count(STDIN) > 1:
         raise MediaError(f"{STDIN!r} is named {sources.count(STDIN)} times; standard input can be read once")
@@ -82,6 +96,7 @@ def list_items(sources: Sequence[str]) -> list[Item]:
         found, by_name = _expand(source)
         for item in found:
             key = os.path.abspath(item.path) if item.path else item.source  # noqa: PTH100 - resolve() follows links
+            key += f"\0{item.member.name}" if item.member else ""
             if key in searched or (key in named and not by_name):
                 continue
             (named if by_name else searched).add(key)
@@ -108,17 +123,19 @@ def read_item(item: Item, *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE) -
 
 def item_bytes(item: Item) -> bytes | None:
     """What the file behind an item holds; None where that is not one picture, or it cannot be read."""
-    if item.path is None or item.problem or item.path.suffix.lower() in VIDEO_SUFFIXES:
+    if item.path is None or item.problem or not item.is_picture:
         return None
     try:
-        return item.path.read_bytes()
-    except OSError:
+        return member_bytes(item.path, item.member) if item.member else item.path.read_bytes()
+    except (OSError, MediaError):
         return None  # whoever decodes it says why
 
 
 def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
     if item.path is None:
         return decode(_read_stdin(), STDIN, max_pixels)
+    if item.member is not None:
+        return read_member(item.path, item.member, max_pixels, clip)
     if item.path.suffix.lower() in VIDEO_SUFFIXES:
         return read_video(str(item.path), clip, max_pixels)
     return read_image(item.path, max_pixels)
@@ -145,7 +162,13 @@ def _expand(source: str) -> tuple[list[Item], bool]:
         raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if stat.S_ISDIR(mode):
         return _search(path), False
+    if stat.S_ISREG(mode) and is_archive(path):
+        return _members(path), False
     return [Item(str(path), path)], True
+
+
+def _members(path: Path) -> list[Item]:
+    return [Item(member.source(path), path, member.problem, member) for member in list_archive(path)]
 
 
 def _search(folder: Path) -> list[Item]:
@@ -197,7 +220,16 @@ def _match(pattern: str) -> list[Item]:
             f"{pattern}: no picture matches this, only {len(files)} other files and {len(matched) - len(files)} "
             f"folders; looked for {', '.join(sorted(wanted))}"
         )
-    return [Item(str(path), path) for path in pictures]
+    return [item for path in pictures for item in _matched(path)]
+
+
+def _matched(path: Path) -> list[Item]:
+    if not (is_archive(path) and path.is_file()):
+        return [Item(str(path), path)]
+    try:
+        return _members(path)
+    except MediaError as error:  # as with any file of a pattern, the rest go on
+        return [Item(str(path), path, str(error))]
 
 
 def _is_file(path: Path) -> bool:

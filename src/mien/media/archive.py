@@ -1,0 +1,203 @@
+"""Pictures and videos inside zip and tar archives -> frames. Nothing is written: a member's name is only a label."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+
+from mien.errors import MediaError
+from mien.media.image import MAX_PIXELS, decode
+from mien.media.members import (
+    ADVICE,
+    Member,
+    check_number,
+    check_ratio,
+    check_size,
+    in_order,
+    is_wanted,
+    no_pictures,
+    why,
+)
+from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
+from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip
+from mien.records import Failure, Frame
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+"""What is read as an archive. How a tar is compressed is told by its first bytes."""
+
+PIECE = 4096
+"""Bytes of a zip's member read at once: `zipfile` unpacks so much of bzip2 and LZMA in one go, to 80 MB at worst."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name is an archive's."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def list_archive(path: Path) -> list[Member]:
+    """The pictures and videos of a zip or plain tar, sorted as a folder's are; of several with one name, the last.
+
+    Passed over are folders, hidden members, `__MACOSX`, and what has no picture's or video's suffix.
+
+    A compressed tar becomes one member without a name. It is a single stream: to reach anything in it, all before it
+    must be unpacked. Members read independently, by several processes, would unpack it again and again.
+
+    Raises:
+        MediaError: not such an archive, or none that this Python can unpack; too many members; no picture or video.
+    """
+    if _is_zip(path):
+        return _list_zip(path)
+    try:
+        with path.open("rb") as file:
+            return [Member("")] if unpacker(file, path) else list_tar(file, path)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({why(error)})") from error
+
+
+def read_member(
+    path: Path, member: Member, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
+) -> Iterator[Frame | Failure]:
+    """The frames of one member, or, where it has no name, of each in the archive, under their own sources.
+
+    Raises:
+        MediaError: it cannot be read, or not to its end.
+    """
+    if member.name:
+        yield from _frames(member_bytes(path, member), member.source(path), max_pixels, clip)
+    else:
+        yield from _read_stream(path, max_pixels, clip)
+
+
+def member_bytes(path: Path, member: Member) -> bytes:
+    """What a member of a zip or plain tar holds. Any process or thread may ask, for any member at any time.
+
+    Raises:
+        MediaError: damaged, encrypted, packed in an unknown way, larger than `MAX_BYTES` or beyond `MAX_RATIO`.
+    """
+    source = member.source(path)
+    if _is_zip(path):
+        return _unzip(path, member.name, source)
+    try:
+        with path.open("rb") as file:
+            return cut_out(file, member, source)
+    except OSError as error:
+        raise MediaError(f"{source}: cannot be read ({why(error)})") from error
+
+
+def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+    found = others = 0
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({why(error)})") from error
+    with raw:
+        file = Unpacked(raw, path)
+        for member in walk_tar(file, path):
+            if not member:
+                others += 1
+                continue
+            found, index, source = found + 1, 0, member.source(path)
+            try:
+                for result in _frames(cut_out(file, member, source), source, max_pixels, clip):
+                    yield result
+                    index += isinstance(result, Frame)
+            except MediaError as error:
+                yield Failure(source, index, str(error))
+        file.finish()
+    if not found:
+        raise no_pictures(path, others)
+
+
+def _frames(data: bytes, source: str, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+    if PurePosixPath(source).suffix.lower() not in VIDEO_SUFFIXES:
+        yield from decode(data, source, max_pixels)
+        return
+    from mien.media.video import decode_track, find_track, pyav
+
+    av = pyav()
+    try:
+        container = av.open(io.BytesIO(data), metadata_errors="ignore")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"{source}: cannot be read as a video ({why(error)})") from error
+    with closing(container):
+        track = find_track(av, container, source, max_pixels)
+        yield from decode_track(av, container, track, source, clip, max_pixels)
+
+
+# --- zip --------------------------------------------------------------------------------------------------------------
+
+_open = threading.local()
+"""The zip that a thread has open: `archive`, its `size` in bytes, and `key`, which tells it from any other."""
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    """The archive. It stays open until its thread ends or opens another one: reading its directory takes time."""
+    try:
+        found = path.stat()
+        # With the process in it: a forked one would share its parent's position in the file.
+        key = (os.getpid(), path, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        if getattr(_open, "key", None) != key:
+            if getattr(_open, "key", None):
+                _open.key = None
+                _open.archive.close()
+            _open.archive, _open.size = zipfile.ZipFile(path), found.st_size
+            _open.key = key
+    except Exception as error:  # zipfile raises whatever a damaged directory drives it into
+        raise MediaError(
+            f"{path}: cannot be opened as a zip archive ({why(error)}); expected a whole one, with its directory at "
+            "the end: get the file again"
+        ) from error
+    return _open.archive
+
+
+def _list_zip(path: Path) -> list[Member]:
+    infos = _zip(path).infolist()
+    check_number(path, len(infos))
+    wanted = {info.filename: is_wanted(info.filename) for info in infos if not info.is_dir()}
+    members = [Member(name) for name, yes in wanted.items() if yes]
+    if not members:
+        raise no_pictures(path, list(wanted.values()).count(False))
+    return in_order(members, path)
+
+
+def _unzip(path: Path, name: str, source: str) -> bytes:
+    archive = _zip(path)
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        raise MediaError(f"{source}: not there any more; the archive was changed while it was read") from None
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise MediaError(f"{source}: expected a file, found a link, which is not followed; {ADVICE}")
+    if info.flag_bits & 1:
+        raise MediaError(f"{source}: encrypted; expected a file that needs no password; {ADVICE}")
+    check_size(source, info.file_size)
+    packed = min(info.compress_size, _open.size)  # the first is only declared
+    data = bytearray()
+    try:
+        with archive.open(info) as file:
+            while piece := file.read(PIECE):
+                data += piece
+                check_size(source, len(data))
+                check_ratio(source, len(data), packed)
+    except MediaError:
+        raise
+    except NotImplementedError:
+        raise MediaError(
+            f"{source}: packed by method {info.compress_type}; expected none, deflate, bzip2 or LZMA; {ADVICE}"
+        ) from None
+    except Exception as error:
+        raise MediaError(
+            f"{source}: damaged in the archive ({why(error)}): expected {info.file_size:,} bytes, {len(data):,} came "
+            "out; get the archive again"
+        ) from error
+    return bytes(data)

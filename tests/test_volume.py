@@ -147,6 +147,24 @@ def test_the_profile_names_the_stages(run: Run, folder: Path):
     assert {"stage", "decode", "detect", "crop", "classify", "write"} <= stages
 
 
+@pytest.mark.parametrize("name", ["all.zip", "all.tar.gz"])
+def test_archives_give_what_the_folder_gives(run: Run, folder: Path, tmp_path: Path, name: str):
+    kind, suffix = ("zip", ".zip") if name.endswith("zip") else ("gztar", ".tar.gz")
+    part = tmp_path / "part"
+    part.mkdir()
+    for picture in ("00.jpg", "20.jpg", "broken.jpg", "moves.gif"):
+        shutil.copy(folder / picture, part)
+    archive = Path(shutil.make_archive(str(tmp_path / name.removesuffix(suffix)), kind, part))
+    rows_of: dict[Path, list[dict]] = {}
+    for source in (part, archive):
+        out = tmp_path / f"{source.name}.jsonl"
+        run("predict", source, "--out", out, "--threads", 1, "--annotate", tmp_path / f"seen-{source.name}")
+        rows_of[source] = [{k: v for k, v in row.items() if k not in ("source", "error")} for row in rows(out)]
+    assert rows_of[archive] == rows_of[part]
+    drawn = [sorted(p.name for p in (tmp_path / f"seen-{s.name}").iterdir()) for s in (part, archive)]
+    assert drawn[0] == drawn[1]
+
+
 class Deadly:
     """A detector that dies of black pictures."""
 

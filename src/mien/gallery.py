@@ -40,15 +40,12 @@ class Gallery:
         self.notes: list[str] = []
         self.paths: list[Path] = []
         self._films: dict[int, _Film] = {}  # at most one: items come in their order
-        used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
+        self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
+        self._sources = [item.source for item in items]
+        self._inside: dict[str, Path] = {}  # of a compressed archive, whose members are known as they come
         for item in items:
-            stem = Path(item.source).stem if item.path else "stdin"
-            names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-            name = next(name for name in names if name.lower() not in used)
-            used.add(name.lower())
-            is_video = item.path is not None and item.path.suffix.lower() in VIDEO_SUFFIXES
-            self.paths.append(folder / f"{name}{'.mp4' if is_video else '.jpg'}")
-            if is_video and item.path and self.paths[-1].resolve() == item.path.resolve():
+            self.paths.append(folder / self._name(item.source if item.path else "stdin"))
+            if item.path and self.paths[-1].resolve() == item.path.resolve() and self.paths[-1].suffix == ".mp4":
                 raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
         existing = [p for p in self.paths if p.exists()]
         if existing and not overwrite:
@@ -57,6 +54,14 @@ class Gallery:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
+
+    def _name(self, source: str) -> str:
+        """A name that no other source has."""
+        stem = Path(source).stem
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        name = next(name for name in names if name.lower() not in self._used)
+        self._used.add(name.lower())
+        return f"{name}{'.mp4' if Path(source).suffix.lower() in VIDEO_SUFFIXES else '.jpg'}"
 
     def add(self, number: int, result: FrameReadings | Failure) -> None:
         """Draw one frame of item `number`, and write it or append it to the item's film."""
@@ -69,6 +74,9 @@ class Gallery:
                 self._films[number] = _Film(path, Path(frame.source), overwrite=self.overwrite, blur=self.blur)
             self._films[number].add(result)
             return
+        if frame.source != self._sources[number] and frame.source not in self._inside:
+            self._inside = {frame.source: path.with_name(self._name(frame.source))}
+        path = self._inside.get(frame.source, path)
         if frame.time_s is not None:
             path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
         image = blur_faces(frame.image, result.readings) if self.blur else frame.image

@@ -1,8 +1,9 @@
 """Many items, in order, on as many processes as are wanted.
 
 Pictures go to worker processes, a few at a time; each decodes, detects and classifies by itself, and only readings come
-back, never pixels. Videos are read here, frame by frame, while the workers go on with the pictures behind them. A
-picture whose reading kills its worker (out of memory, a fault in a decoder) becomes a `Failure`, and the rest go on.
+back, never pixels. Videos and compressed archives are read here, frame by frame, while the workers go on with the
+pictures behind them. A picture whose reading kills its worker (out of memory, a fault in a decoder) becomes a
+`Failure`, and the rest go on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from mien.clock import Stopwatch
 from mien.detect import make_detector
 from mien.gallery import Gallery
-from mien.media import VIDEO_SUFFIXES, WHOLE, Clip, Item, read_item
+from mien.media import WHOLE, Clip, Item, read_item
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
 
@@ -105,7 +106,7 @@ def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, cre
             crew.take(chunk)
         if not crew.under_way:
             return
-        if _is_video(crew.under_way[0].chunk[0]):
+        if _stays_here(crew.under_way[0].chunk[0]):
             yield from _read_here(crew.under_way.popleft().chunk, job, recognizer)
         else:
             yield from crew.next_results()
@@ -114,7 +115,7 @@ def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, cre
 def _chunks(items: Iterable[Numbered]) -> Iterator[list[Numbered]]:
     chunk: list[Numbered] = []
     for each in items:
-        if chunk and (len(chunk) == CHUNK or _is_video(each) or _is_video(chunk[0])):
+        if chunk and (len(chunk) == CHUNK or _stays_here(each) or _stays_here(chunk[0])):
             yield chunk
             chunk = []
         chunk.append(each)
@@ -122,10 +123,9 @@ def _chunks(items: Iterable[Numbered]) -> Iterator[list[Numbered]]:
         yield chunk
 
 
-def _is_video(numbered: Numbered) -> bool:
-    """Whether to read it in this process: a video is long, and standard input is only here."""
-    path = numbered[1].path
-    return path is None or path.suffix.lower() in VIDEO_SUFFIXES
+def _stays_here(numbered: Numbered) -> bool:
+    """Whether to read it in this process: videos and compressed archives are long, and standard input is only here."""
+    return not numbered[1].is_picture
 
 
 # --- the workers ------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class _Crew:
 
     def take(self, chunk: list[Numbered]) -> None:
         """Begin with a chunk, unless it is for the main process."""
-        self.under_way.append(_Task(chunk, None if _is_video(chunk[0]) else self._pool.submit(_work, chunk)))
+        self.under_way.append(_Task(chunk, None if _stays_here(chunk[0]) else self._pool.submit(_work, chunk)))
 
     def next_results(self) -> list[Result]:
         """Wait for the first chunk under way."""

@@ -47,6 +47,27 @@ class Clip:
 WHOLE = Clip()
 
 
+class Moments:
+    """Which of a clip's moments are wanted, asked in the order of time, seconds."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self._due_s = clip.start_s
+
+    def over(self, time_s: float) -> bool:
+        """Whether the clip has ended."""
+        return self.clip.end_s is not None and time_s >= self.clip.end_s
+
+    def take(self, time_s: float) -> bool:
+        """Whether the frame at this moment is wanted; if so, the next is wanted `every_s` later."""
+        late_s = time_s + 1e-6 - self._due_s
+        if late_s < 0:
+            return False
+        if self.clip.every_s:
+            self._due_s += self.clip.every_s * (1 + int(late_s / self.clip.every_s))
+        return True
+
+
 def read_video(source: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
     """The wanted frames of a video file, upright; time comes from their presentation stamps and starts at 0.
 
@@ -56,56 +77,68 @@ def read_video(source: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) ->
     Raises:
         MediaError: not a video, without a picture track, larger than `max_pixels`, or PyAV is missing.
     """
-    av = _pyav()
+    av = pyav()
     try:
         container = av.open(source, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{source}: cannot be read as a video ({_reason(error)})") from error
+        raise MediaError(f"{source}: cannot be read as a video ({reason(error)})") from error
     with closing(container):
-        tracks = [t for t in container.streams.video if not t.disposition & av.stream.Disposition.attached_pic]
-        if not tracks:
-            found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise MediaError(f"{source}: expected a video, found {found} without moving pictures")
-        track = tracks[0]
-        if track.codec_context is None:
-            raise MediaError(f"{source}: this FFmpeg has no decoder for its video track")
-        if track.width * track.height > max_pixels:
-            raise MediaError(f"{source}: {track.width} x {track.height} pixels; the limit is {max_pixels} pixels")
-        track.thread_type = "AUTO"
-        yield from _ahead(_decode(source, av, container, track, clip, max_pixels))
+        track = find_track(av, container, source, max_pixels)
+        yield from _ahead(decode_track(av, container, track, source, clip, max_pixels))
 
 
-def _decode(source: str, av: Any, container: Any, track: Any, clip: Clip, max_pixels: int) -> Iterator[Frame | Failure]:
+def find_track(av: Any, container: Any, source: str, max_pixels: int) -> Any:
+    """The first track of moving pictures in an open PyAV container.
+
+    Raises:
+        MediaError: there is none, FFmpeg cannot decode it, or it is larger than `max_pixels`.
+    """
+    tracks = [t for t in container.streams.video if not t.disposition & av.stream.Disposition.attached_pic]
+    if not tracks:
+        found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise MediaError(f"{source}: expected a video, found {found} without moving pictures")
+    track = tracks[0]
+    if track.codec_context is None:
+        raise MediaError(f"{source}: this FFmpeg has no decoder for its video track")
+    if track.width * track.height > max_pixels:
+        raise MediaError(f"{source}: {track.width} x {track.height} pixels; the limit is {max_pixels} pixels")
+    track.thread_type = "AUTO"
+    return track
+
+
+def decode_track(
+    av: Any, container: Any, track: Any, source: str, clip: Clip, max_pixels: int
+) -> Iterator[Frame | Failure]:
+    """The wanted frames of one track that has an end; see `read_video`."""
     base = float(track.time_base)
     first_s = (track.start_time or 0) * base
     if clip.start_s:
-        container.seek(round((clip.start_s + first_s) / base), stream=track)
-    index, due_s, last_s = 0, clip.start_s, 0.0
+        with suppress(av.error.FFmpegError):  # a server may not know how: then all before it is read and left out
+            container.seek(round((clip.start_s + first_s) / base), stream=track)
+    moments, index, last_s = Moments(clip), 0, 0.0
     packets = container.demux(track)
     while True:
         try:
             packet = next(packets, None)
             frames: list[Any] = packet.decode() if packet is not None else []
         except av.error.FFmpegError as error:
-            yield Failure(source, index, f"{source}: damaged after {last_s:.2f} s ({_reason(error)})")
+            yield Failure(source, index, f"{source}: damaged after {last_s:.2f} s ({reason(error)})")
             continue
         if packet is None:
             break
         for frame in frames:
             if frame.pts is not None:  # damaged stamps may go back; time does not
                 last_s = max(last_s, float(frame.pts * base) - first_s)
-            if clip.end_s is not None and last_s >= clip.end_s:
+            if moments.over(last_s):
                 return
-            if last_s + 1e-6 < due_s:
+            if not moments.take(last_s):
                 continue
             if frame.width * frame.height > max_pixels:  # a video may change its size
                 yield Failure(source, index, f"{source}: a frame of {frame.width} x {frame.height} pixels is too large")
                 continue
             yield Frame(upright(frame.to_ndarray(format="bgr24"), frame.rotation), source, index, last_s)
             index += 1
-            if clip.every_s:
-                due_s += clip.every_s * (1 + max(0, int((last_s + 1e-6 - due_s) / clip.every_s)))
-    declared_s = _declared_s(container, track)
+    declared_s = declared(container, track)
     wanted_s = declared_s if clip.end_s is None else min(declared_s, clip.end_s)
     if last_s < wanted_s - MISSING_S:
         yield Failure(source, index, f"{source}: truncated: it ends at {last_s:.2f} s of {declared_s:.2f} s")
@@ -116,7 +149,8 @@ def upright(image: Image, degrees: float) -> Image:
     return np.ascontiguousarray(np.rot90(image, round(degrees / 90) % 4))
 
 
-def _declared_s(container: Any, track: Any) -> float:
+def declared(container: Any, track: Any) -> float:
+    """How long a video says it is, in seconds; 0 if it does not, as what is live."""
     if track.duration:
         return float(track.duration * track.time_base)
     return float(container.duration or 0) / 1e6
@@ -153,7 +187,12 @@ def _ahead(items: Iterator[Frame | Failure]) -> Iterator[Frame | Failure]:
         thread.join()
 
 
-def _pyav() -> Any:
+def pyav() -> Any:
+    """PyAV, imported late and silenced.
+
+    Raises:
+        MediaError: it is not installed.
+    """
     try:
         av: Any = import_module("av")
     except ImportError:
@@ -162,5 +201,8 @@ def _pyav() -> Any:
     return av
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Why FFmpeg failed, without the address, which may hold a password."""
+    if type(error).__name__ == "ExitError":  # how FFmpeg names a time limit of ours
+        return "nothing arrived in time"
     return str(getattr(error, "strerror", None) or error)

@@ -66,7 +66,9 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    sources: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, patterns, or - for bytes on stdin.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Pictures, videos, folders, archives, patterns, or - for bytes on stdin.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw boxes, labels and bars into this folder; a video gives an MP4.")

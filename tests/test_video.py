@@ -204,12 +204,15 @@ def test_the_command_reads_a_clip(mien: Callable[..., tuple[int, str, str]], gro
         assert 0 < lefts[-1] - lefts[0] < 40
 
     code, out, err = mien(
-        "predict", tmp_path / "pan.mp4", "--summary", "--eaf", tmp_path / "pan.eaf", "--detect-every", "2"
-    )
+        "predict", tmp_path / "pan.mp4", "--summary", "--eaf", tmp_path / "pan.eaf", "--detect-every", "2",
+        "--timeline", tmp_path / "pan.html",
+    )  # fmt: skip
     assert code == 0, err
     table = out.split("track  expression")[1].splitlines()[1:]
     assert {line.split()[0] for line in table} == {"1", "2", "3"}
     assert sum(float(line.split()[2]) for line in table) == pytest.approx(3 * 1.9, abs=1.0)
+    assert (tmp_path / "pan.html").read_text().count("data:image/jpeg") >= 3
+    assert mien("predict", tmp_path / "pan.mp4", "--timeline", tmp_path / "pan.txt")[0] == 2
     assert '<TIER TIER_ID="track 1"' in (tmp_path / "pan.eaf").read_text()
     code, out, err = mien("predict", tmp_path / "pan.mp4", "--eaf", tmp_path / "pan.eaf")
     assert "exists already" in err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ class Timeline:
     def seconds(self) -> float:
         """How long the part that was read is."""
         return self.end_s - self.start_s
+
+    def episodes_of(self, lane: Lane) -> tuple[Episode, ...]:
+        """Those of one track, by time."""
+        first = bisect_left(self.episodes, lane.track, key=lambda e: e.track)
+        return self.episodes[first : bisect_right(self.episodes, lane.track, key=lambda e: e.track)]
 
 
 class Recorder(Observer):

@@ -105,6 +105,10 @@ def predict(
     eaf: Annotated[
         Path | None, typer.Option(help="Of one video: write what is shown when to FILE.eaf, for ELAN.")
     ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Of one video: draw what everybody shows when to FILE.html or FILE.svg.")
+    ] = None,
+    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No faces in --timeline.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
@@ -138,7 +142,10 @@ def predict(
     name = detector or default_detector_name()
     job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
     recognizer = job.recognizer()
-    watch = Watch(items, eaf, overwrite) if summary or eaf else None
+    watch = None
+    if summary or eaf or timeline:
+        thumbnails = not (no_thumbnails or blur_faces)  # a blurred film must not come with sharp faces
+        watch = Watch(items, eaf, timeline, overwrite=overwrite, thumbnails=thumbnails)
     with ExitStack() as stack:
         consumers: list[Consumer] = []
         writer = None

@@ -60,15 +60,26 @@ def _describe(reading: Reading) -> str:
 class Watch:
     """What is shown from when to when in each video of a run."""
 
-    def __init__(self, items: Sequence[Item], eaf: Path | None, overwrite: bool) -> None:
+    def __init__(
+        self, items: Sequence[Item], eaf: Path | None, timeline: Path | None, *, overwrite: bool, thumbnails: bool
+    ) -> None:
         from mien.episodes import Observer
+        from mien.timeline import Recorder
 
+        if timeline:
+            from mien.report.timeline_page import check_timeline_path
+
+            if len(items) > 1 or items[0].path is None:
+                raise typer.BadParameter(f"--timeline draws one video, found {len(items)} sources")
+            check_timeline_path(timeline, overwrite=overwrite)
         if eaf and (len(items) > 1 or items[0].path is None):
             raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
         if eaf and eaf.exists() and not overwrite:
             raise OutputError(f"{eaf}: exists already; choose another name, or replace it with --overwrite")
         self.items, self.eaf, self.overwrite = items, eaf, overwrite
-        self.observers = [Observer() for _ in items]
+        self.timeline = timeline
+        self.recorder = Recorder(thumbnails=thumbnails) if timeline else None
+        self.observers = [self.recorder] if self.recorder else [Observer() for _ in items]
 
     def add(self, number: int, result: FrameReadings | Failure) -> None:
         """Take what was read in one frame of item `number`."""
@@ -86,6 +97,10 @@ class Watch:
             episodes = observer.finish()
             if self.eaf and item.path:
                 write_elan(episodes, item.path, self.eaf, overwrite=self.overwrite)
+            if self.timeline and self.recorder:
+                from mien.report.timeline_page import write_timeline
+
+                write_timeline(self.recorder.timeline(), self.timeline, overwrite=self.overwrite)
             if show and episodes:
                 typer.secho(
                     f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True, err=err

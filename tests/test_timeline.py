@@ -185,6 +185,10 @@ def test_beyond_the_most_lanes_the_shortest_are_left_out_and_counted(monkeypatch
     assert ([lane.track for lane in choice.lanes], choice.left_out) == ([1, 2, 3], 2)
     for text in (to_svg(timeline), to_html(timeline)):
         assert "Not drawn: 2 tracks more, the shortest of 5." in text
+    html = to_html(timeline)
+    assert "by track and expression. Of the 3 tracks that are drawn." in html
+    assert set(re.findall('href="#(track-[0-9]+)"', html)) == {"track-1", "track-2", "track-3"}
+    assert '<th scope="row">track 5</th>' in html
 
 
 def test_a_lane_is_drawn_by_its_means():
@@ -239,6 +243,17 @@ def test_the_svg_is_a_whole_figure_that_loads_nothing():
     links = [value for node in root.iter() for name, value in node.attrib.items() if name.endswith("href")]
     assert not links
     assert not list(root.iter(SVG + "script"))
+
+
+def test_a_tall_figure_is_drawn_as_finely_below_as_above_and_has_its_times_at_both_ends():
+    root = ET.fromstring(to_svg(record(dict.fromkeys(range(1, 61), (0, 20)), seconds=20)))
+    assert len({p.attrib["d"] for p in root.iter(SVG + "path") if p.attrib.get("stroke-linejoin")}) == 1
+    assert [t.text for t in root.iter(SVG + "text")].count("0:20") == 2
+
+
+def test_a_long_name_is_cut_in_the_figure():
+    root = ET.fromstring(to_svg(record({1: (0, 10)}, source="long " * 60)))
+    assert any((t.text or "").endswith("…") for t in root.iter(SVG + "text"))
 
 
 class Outline(HTMLParser):

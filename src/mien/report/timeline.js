@@ -229,8 +229,9 @@
   let drag = null, pinch = 0;
 
   const laneOf = (event) => {
-    const area = event.target.closest && event.target.closest(".time");
-    return area ? lanes.findIndex((lane) => lane.area === area) : -1;
+    const element = event.target.closest && event.target.closest(".lane"), box = ticks.getBoundingClientRect();
+    if (!element || event.clientX < box.left || event.clientX > box.right) return -1;
+    return lanes.findIndex((lane) => lane.element === element);
   };
   const onAxis = (event) => Boolean(event.target.closest && event.target.closest(".ticks"));
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.draw import color_of
-from mien.lettering import text_width
+from mien.lettering import fit_text, text_width
 from mien.timeline import Lane, Timeline
 
 SHORT_S = 2.0
@@ -67,15 +67,19 @@ def to_svg(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
     `hide_below_s`: tracks followed for a shorter time are left out, and the figure says so; None: those of `SHORT_S`.
     """
     choice = choose(timeline, hide_below_s)
-    high = 40 if len(choice.lanes) <= 12 else 26
+    many = len(choice.lanes) > 12
+    high = 26 if many else 40
     legend, y = _legend(timeline.classes)
-    parts = [_text(_FACE_X, 28, timeline.source, size=15, weight="700"), legend]
+    y += 16 * many
+    # Pillow's letters are a little narrower than those of most programs, here and below.
+    name = fit_text(clean(timeline.source), 15, round((_RIGHT - _FACE_X) / 1.2))
+    parts = [_text(_FACE_X, 28, name, size=15, weight="700"), legend]
     lane_parts: list[str] = []
     top = y
     for lane in choice.lanes:
         lane_parts += _lane(timeline, lane, Frame(_LEFT, y, _RIGHT - _LEFT, high))
-        y += high + (10 if high == 40 else 6)
-    parts += _axis(timeline, top, y)
+        y += high + (6 if many else 10)
+    parts += _axis(timeline, top, y, twice=many)
     parts += lane_parts
     y += 52
     for line in notes(timeline, choice):
@@ -218,14 +222,13 @@ def _lane(timeline: Timeline, lane: Lane, frame: Frame) -> Iterator[str]:
         yield f'<image {side} clip-path="url(#round)" xlink:href="{jpeg_url(lane.thumbnail)}"/>'
         text_x = _FACE_X + round(frame.height) + 8
     yield _text(text_x, middle + 4, f"track {lane.track}", size=12)
-    shape = shape_of(lane, timeline.start_s, timeline.end_s, frame)
-    yield f'<path d="{shape.seen}" fill="{_SEEN}"/>'
+    shape = shape_of(lane, timeline.start_s, timeline.end_s, frame._replace(y=0))
+    yield f'<g transform="translate(0 {frame.y})"><path d="{shape.seen}" fill="{_SEEN}"/>'
     for k, path in shape.areas.items():
         yield f'<path d="{path}" fill="{hex_color(timeline.classes[k])}"/>'
-    yield f'<path d="{shape.trace}" fill="none" stroke="{_INK}" stroke-width="0.6" stroke-linejoin="round"/>'
+    yield f'<path d="{shape.trace}" fill="none" stroke="{_INK}" stroke-width="0.6" stroke-linejoin="round"/></g>'
     for episode in timeline.episodes_of(lane):
         left, right = (_x(timeline, t) for t in (episode.start_s, episode.end_s))
-        # Pillow's letters are a little narrower than those of most programs.
         if right - left > 12 and 1.2 * text_width(clean(episode.label), 11) + 8 <= right - left:
             yield _text(left + 4, frame.y + frame.height - 5, episode.label, size=11, fill=ink_on(episode.label))
 
@@ -246,13 +249,15 @@ def _legend(classes: Sequence[str]) -> tuple[str, int]:
     return "".join(parts), y + 18
 
 
-def _axis(timeline: Timeline, top: float, bottom: float) -> Iterator[str]:
+def _axis(timeline: Timeline, top: float, bottom: float, *, twice: bool) -> Iterator[str]:
+    """The grid, with its times below it, and above it too if `twice`."""
     times = ticks(timeline.start_s, timeline.end_s, 11)
     digits = int(any(t % 1 for t in times))
     for time_s in times:
         x = _x(timeline, time_s)
         yield f'<path d="M{x:.1f} {top - 4}V{bottom + 4}" stroke="{_GRID}"/>'
-        yield _text(x, bottom + 18, clock(time_s, digits), size=11, anchor="middle")
+        for y in (bottom + 18, top - 8)[: 1 + twice]:
+            yield _text(x, y, clock(time_s, digits), size=11, anchor="middle")
     yield f'<path d="M{_LEFT} {bottom}H{_RIGHT}" stroke="{_INK}"/>'
     unit = "hours:minutes:seconds" if timeline.end_s >= 3600 else "minutes:seconds"
     yield _text((_LEFT + _RIGHT) / 2, bottom + 34, f"time ({unit})", size=11, anchor="middle", fill=_DIM)

@@ -57,6 +57,7 @@ def to_html(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
     """
     choice = choose(timeline, hide_below_s)
     drawn = [*choice.lanes, *choice.brief]
+    numbers = {lane.track for lane in drawn}
     episodes = _longest(timeline.episodes, MAX_EPISODES)
     times = ticks(timeline.start_s, timeline.end_s, 6)
     body = fill(
@@ -75,9 +76,10 @@ def to_html(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
         lanes="".join(_lane(timeline, lane) for lane in choice.lanes),
         brief=_brief(timeline, choice),
         notes=" ".join(_text(line) for line in notes(timeline, choice._replace(brief=[]), timeline.step_s)),
-        totals=_totals(timeline, {lane.track for lane in drawn}),
+        totals_note=f" Of the {_count(len(drawn), 'track')} that are drawn." if choice.left_out else "",
+        totals=_totals(timeline, numbers),
         episodes_note=_episodes_note(timeline),
-        episodes=_episodes(timeline),
+        episodes=_episodes(timeline, numbers),
         data=_data(timeline, drawn, episodes),
         script=_file("timeline.js"),
     )
@@ -239,7 +241,7 @@ def _totals(timeline: Timeline, drawn: set[int]) -> str:
     )
 
 
-def _episodes(timeline: Timeline) -> str:
+def _episodes(timeline: Timeline, drawn: set[int]) -> str:
     heads = "".join(
         f'<th scope="col"{kind}>{name}</th>'
         for name, kind in (
@@ -252,13 +254,18 @@ def _episodes(timeline: Timeline) -> str:
         )
     )
     rows = "".join(
-        f'<tr><th scope="row"><a href="#track-{e.track}" data-from="{e.start_s:.3f}" data-to="{e.end_s:.3f}">'
-        f'track {e.track}</a></th><td class="name">{_swatch(timeline, e.label)}{_text(e.label)}</td>'
+        f'<tr><th scope="row">{_track(e, drawn)}</th><td class="name">{_swatch(timeline, e.label)}{_text(e.label)}</td>'
         f"<td>{clock(e.start_s, 1)}</td><td>{clock(e.end_s, 1)}</td><td>{e.end_s - e.start_s:.1f}</td>"
         f"<td>{e.peak:.0%}</td></tr>"
         for e in _longest(timeline.episodes, MAX_ROWS)
     )
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if rows else "<p>No episodes.</p>"
+
+
+def _track(e: Episode, drawn: set[int]) -> str:
+    if e.track not in drawn:
+        return f"track {e.track}"
+    return f'<a href="#track-{e.track}" data-from="{e.start_s:.3f}" data-to="{e.end_s:.3f}">track {e.track}</a>'
 
 
 def _episodes_note(timeline: Timeline) -> str:

@@ -73,14 +73,15 @@ def _unfold(network: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> N
     left = set(tensors)
     for name, convolution, norm in _normalised(network):
         _fill(convolution.weight, f"{name}.weight", tensors)
-        _fill(norm.bias, f"{name}.weight_bias", tensors)
+        if f"{name}.weight_bias" in tensors:  # left out of the file where it is 0
+            _fill(norm.bias, f"{name}.weight_bias", tensors)
         norm.weight.fill_((1 + norm.eps) ** 0.5)  # with mean 0 and variance 1: nothing but the bias
         norm.reset_running_stats()
         left -= {f"{name}.weight", f"{name}.weight_bias"}
-    for name, parameter in network.named_parameters():
-        if name.startswith("head."):
-            _fill(parameter, name, tensors)
-            left.discard(name)
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    for name in (f"{layer}.{part}" for layer in linear for part in ("weight", "bias")):
+        _fill(network.get_parameter(name), name, tensors)
+        left.discard(name)
     if left:
         raise ValueError(f"the file has {min(left)} too, which the network lacks")
     _settle(network, images)

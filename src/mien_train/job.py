@@ -137,7 +137,7 @@ def export_run(
     manifest = manifest.model_copy(
         update={
             "calibration": Calibration(temperature=temperature, split="validation"),
-            "metrics": tuple(_measure(logits, temperature, data, f"mien export {run_folder} --data {data_root}")),
+            "metrics": tuple(measure(logits, temperature, data, f"mien export {run_folder} --data {data_root}")),
         }
     )
     return Exported(write_bundle(out, graph, manifest, make_golden(deployed, spec)), framings)
@@ -209,7 +209,7 @@ def session_logits(session: Session, images: NDArray[np.uint8]) -> NDArray[np.fl
     return np.concatenate([session.run(np.array(images[i : i + 256]))[1] for i in range(0, len(images), 256)])
 
 
-def _measure(logits: NDArray[np.float32], temperature: float, data: TrainingData, command: str) -> list[Metric]:
+def measure(logits: NDArray[np.float32], temperature: float, data: TrainingData, command: str) -> list[Metric]:
     """Accuracy and calibration on validation, whole and without the pictures that repeat in training."""
     labels, classes = data.validation.labels, data.validation.classes
     probabilities = softmax(logits / temperature)

@@ -34,7 +34,7 @@ from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_dat
 from mien_train.distil import teacher_targets
 from mien_train.initial import initial_digest, load_initial
 from mien_train.networks import build_network
-from mien_train.recipe import Recipe
+from mien_train.recipe import Recipe, parse_recipe
 from mien_train.views import detected_views
 
 RUN_VERSION = 1
@@ -331,6 +331,8 @@ def _claim(run: Path, recipe: Recipe, data: TrainingData, initial: Path | None, 
     }
     if path.exists():
         found = json.loads(path.read_text())
+        # Fields that recipes have got since then have their defaults.
+        found["recipe"] = parse_recipe(found["recipe"], str(path)).model_dump(mode="json")
         changed = [k for k in wanted if found.get(k, "") != wanted[k]]
         if changed:
             raise TrainingError(

@@ -31,6 +31,11 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
     return ResNet(channels, classes, recipe)
 
 
+def inner_width(width: int, share: float) -> int:
+    """Channels inside a block of `width`; a share is rounded to 8, as processors multiply that many at a time."""
+    return width if share == 1 else min(width, max(8, 8 * round(width * share / 8)))
+
+
 class SqueezeExcitation(nn.Module):
     """Each channel is scaled by what all channels say of the whole picture (arXiv 1709.01507)."""
 
@@ -47,11 +52,11 @@ class SqueezeExcitation(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (arXiv 1512.03385; average-pooled as in ResNet-D, 1812.01187)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, attention: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, inner: int, attention: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, inner, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, out_channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.attention = SqueezeExcitation(out_channels) if attention else nn.Identity()
         self.shortcut = nn.Identity()
@@ -82,8 +87,10 @@ class ResNet(nn.Module):
         layers: list[nn.Module] = []
         width_in = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            inner = inner_width(width, recipe.inner)
             for block in range(count):
-                layers.append(ResidualBlock(width_in, width, 2 if stage and not block else 1, recipe.attention == "se"))
+                stride = 2 if stage and not block else 1
+                layers.append(ResidualBlock(width_in, width, stride, inner, recipe.attention == "se"))
                 width_in = width
         self.stages = nn.Sequential(*layers)
         self.dropout = nn.Dropout(recipe.dropout)

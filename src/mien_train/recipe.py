@@ -35,6 +35,9 @@ class NetworkRecipe(_Part):
         "full resolution altogether",
     )
     attention: Literal["none", "se"] = Field("none", description="se: squeeze-excitation at the end of each block")
+    inner: float = Field(
+        1.0, gt=0, le=1, description="share of a block's channels between its two convolutions, in steps of 8 channels"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="before the last layer")
 
 

@@ -1,0 +1,83 @@
+"""A residual network -> the same with fewer channels inside its blocks, and what it takes to train it on.
+
+Only the channels between a block's two convolutions are dropped: what blocks pass to each other keeps its width, so
+that no shortcut changes, and the outcome is a network that a recipe describes (`network.inner`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.bundle import Bundle
+from mien.errors import TrainingError
+from mien_train.data import TrainingData
+from mien_train.initial import load_initial
+from mien_train.loop import SETTLE_PICTURES, input_spec, normalise, output_columns
+from mien_train.networks import ResidualBlock, build_network
+from mien_train.recipe import Recipe, parse_recipe
+
+
+def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None:
+    """Write the weights of `parent`'s network to `out` (`.pt`), its blocks as narrow as `recipe` says.
+
+    Raises:
+        TrainingError: the bundle's network is not the one that its manifest describes.
+    """
+    spec, classes = input_spec(recipe), len(data.train.classes)
+    columns = output_columns(recipe, classes)
+    whole = build_network(parent_recipe(parent).network, spec.channels, columns, recipe.size)
+    rows = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]
+    pictures = torch.from_numpy(np.array(data.train.images[rows])).permute(0, 3, 1, 2).float() / 255
+    load_initial(whole, parent.path, normalise(pictures))
+    small = build_network(recipe.network, spec.channels, columns, recipe.size)
+    small.load_state_dict(narrowed(whole, small))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(small.state_dict(), out)
+
+
+def parent_recipe(parent: Bundle) -> Recipe:
+    """The recipe in a bundle's manifest.
+
+    Raises:
+        TrainingError: there is none, or it is not that of a residual network.
+    """
+    noted = parent.manifest.training.recipe  # which notes more beside the recipe than a recipe may hold
+    recipe = parse_recipe({k: v for k, v in noted.items() if k in Recipe.model_fields}, str(parent.path))
+    if "network" not in noted or recipe.network.name != "resnet":
+        raise TrainingError(
+            f"{parent.path}: expected a residual network that `mien train` made, found "
+            f"{recipe.network.name if 'network' in noted else 'no recipe in the manifest'}; leave --prune out"
+        )
+    return recipe
+
+
+def fine_tuning(parent: Recipe, share: float, epochs: int) -> Recipe:
+    """The recipe for a network whose blocks lose `share` of their inner channels: gentle, and taught by its parent."""
+    network = parent.network.model_copy(update={"inner": round(parent.network.inner * (1 - share), 4)})
+    return parent.model_copy(
+        update={
+            "network": network, "epochs": epochs, "learning_rate": 0.02, "warmup_epochs": 0.2, "teacher_share": 0.5,
+            "mixup": 0.0,
+        }
+    )  # fmt: skip
+
+
+def narrowed(whole: nn.Module, small: nn.Module) -> dict[str, Tensor]:
+    """The state of `whole`, of each block only the channels that `small` has room for: those that count most."""
+    state = whole.state_dict()
+    for name, block in whole.named_modules():
+        if not isinstance(block, ResidualBlock):
+            continue
+        room = len(small.get_parameter(f"{name}.conv1.weight"))
+        # Scale after the normalisation (arXiv 1708.06519) x size of the weights that read the channel (1608.08710).
+        importance = block.norm1.weight.abs() * block.conv2.weight.abs().sum(dim=(0, 2, 3))
+        kept = importance.topk(room).indices.sort().values
+        state[f"{name}.conv1.weight"] = block.conv1.weight.detach()[kept]
+        state[f"{name}.conv2.weight"] = block.conv2.weight.detach()[:, kept]
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.norm1.{part}"] = state[f"{name}.norm1.{part}"][kept]
+    return state

@@ -15,9 +15,9 @@ import torch
 from mien.bundle import load_bundle
 from mien.session import Session
 from mien_train.export import Deployed
-from mien_train.loop import output_columns
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe, parse_recipe
+from mien_train.tensors import output_columns
 
 SECONDS = 3.0
 

@@ -233,8 +233,8 @@ def test_training_leaves_out_what_is_listed(data: Path, tmp_path: Path):
 def test_a_run_remembers_what_was_left_out(data: Path, tmp_path: Path, run: Run):
     pytest.importorskip("torch")
     from mien_train.data import EXCLUDED_FILE, load_training_data
-    from mien_train.loop import input_spec
     from mien_train.recipe import load_recipe
+    from mien_train.tensors import input_spec
 
     put(data / "train/happy/copy, 2.png", drawn(0))
     (tmp_path / "fix.csv").write_text(to_csv(left_out(data)))

@@ -21,7 +21,7 @@ from mien.cli import app
 from mien.errors import OutputError, TrainingError
 from mien.session import Session, softmax
 from mien.verify import verify_bundle
-from mien_train import compress, job, loop
+from mien_train import compress, job, runfolder, tensors
 from mien_train.compress import Compression
 from mien_train.data import load_training_data
 from mien_train.export import Deployed, make_golden, to_onnx
@@ -75,7 +75,7 @@ def int8(parent: Bundle, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def packed(data: Path, run: Path):
-    return load_training_data(data, loop.input_spec(RECIPE), run / "cache")
+    return load_training_data(data, tensors.input_spec(RECIPE), run / "cache")
 
 
 # --- int8 ---------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_
     recipe = parent_recipe(bundle)
     assert (recipe.network.inner, recipe.teacher_share) == (0.5, 0.5)
     # The fine-tuning is a run like any other.
-    assert loop.read_history(tmp_path / "small.run")[-1].epoch == 1
+    assert runfolder.read_history(tmp_path / "small.run")[-1].epoch == 1
 
 
 def test_the_channels_that_count_most_are_kept(data: Path, run: Path):
@@ -229,11 +229,11 @@ def test_the_channels_that_count_most_are_kept(data: Path, run: Path):
     for block in network.stages:
         block.norm1.weight.data[::2] = 0
         block.norm1.bias.data[::2] = 0
-    small = build_network(fine_tuning(RECIPE, 0.5, 1).network, 1, loop.output_columns(RECIPE, 3), 16)
+    small = build_network(fine_tuning(RECIPE, 0.5, 1).network, 1, tensors.output_columns(RECIPE, 3), 16)
     small.load_state_dict(narrowed(network, small))
     images = packed(data, run).validation.images
-    wanted = loop.predict_logits(network, images, "fp32")
-    torch.testing.assert_close(loop.predict_logits(small, images, "fp32"), wanted, atol=1e-4, rtol=1e-4)
+    wanted = tensors.predict_logits(network, images, "fp32")
+    torch.testing.assert_close(tensors.predict_logits(small, images, "fp32"), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_a_pruned_network_can_be_pruned_again():
@@ -283,12 +283,12 @@ def test_a_run_from_before_a_recipe_field_goes_on(data: Path, run: Path, tmp_pat
 
 
 def test_squeeze_excitation_and_a_strided_stem_are_taken_out_of_a_bundle(parent: Bundle, data: Path, run: Path):
-    columns = loop.output_columns(RECIPE, 3)
+    columns = tensors.output_columns(RECIPE, 3)
     network = build_network(NETWORK, 1, columns, 16)
     images = packed(data, run).train.images
-    pictures = loop.normalise(torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255)
+    pictures = tensors.normalise(torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255)
     load_initial(network, parent.path, pictures)
-    found = loop.predict_logits(network, images, "fp32")[:, :3].numpy()
+    found = tensors.predict_logits(network, images, "fp32")[:, :3].numpy()
     np.testing.assert_allclose(found, Session(parent, threads=1).run(np.array(images))[1], atol=1e-3)
     plain = build_network(NETWORK.model_copy(update={"attention": "none"}), 1, columns, 16)
     with pytest.raises(TrainingError, match=r"has stages\.0\.attention\.excite\.bias too, which the network lacks"):

@@ -32,9 +32,9 @@ from mien.errors import DatasetError, DetectorError, MienError, TrainingError
 from mien.manifest import Framing
 from mien.session import Session
 from mien.verify import verify_bundle
-from mien_train.loop import predict_logits
 from mien_train.networks import EmotionNet
 from mien_train.students import export_weights, load_emotion_net
+from mien_train.tensors import predict_logits
 
 EXAMPLE = Path(__file__).parents[1] / "examples/si100b"
 CLASSES = ["happy", "neutral", "sad"]

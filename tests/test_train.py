@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 pytest.importorskip("torch")
@@ -21,14 +23,15 @@ from mien.manifest import CropSpec, Framing, InputSpec
 from mien.records import Face
 from mien.session import Session
 from mien.verify import verify_bundle
-from mien_train import job, loop
-from mien_train.augment import augment, mixup
+from mien_train import job, runfolder, tensors, trainer
+from mien_train.augment import augment, cutmix, mix, mixup
 from mien_train.calibrate import fit_temperature, measure_framing
 from mien_train.data import load_training_data, soft_targets
 from mien_train.distil import teacher_targets
 from mien_train.initial import load_initial
 from mien_train.networks import EmotionNet, build_network
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
+from mien_train.trainer import sampling_chances
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 CLASSES = ("bright", "dark", "striped")
@@ -71,13 +74,13 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(
-    data: Path, out: Path, recipe: Recipe = RECIPE, on_epoch: Callable[[loop.Epoch], None] = lambda e: None
+    data: Path, out: Path, recipe: Recipe = RECIPE, on_epoch: Callable[[runfolder.Epoch], None] = lambda e: None
 ) -> None:
     job.run(data, out, recipe, 1, on_epoch, lambda *a: None, lambda *a: None)
 
 
 def test_it_learns(run: Path):
-    history = loop.read_history(run)
+    history = runfolder.read_history(run)
     assert [e.epoch for e in history] == [1, 2, 3]
     assert history[-1].validation_accuracy > 0.9
     assert (run / "curves.svg").read_text().startswith("<?xml")
@@ -88,6 +91,7 @@ def test_the_run_folder_says_how_to_repeat_it(run: Path):
     assert parse_recipe(about["recipe"], "run.json") == RECIPE
     assert about["classes"] == list(CLASSES)
     assert set(about["versions"]) == {"python", "torch", "numpy"}
+    assert about["processes"] == 1
 
 
 def test_the_same_seed_gives_the_same_weights(data: Path, run: Path, tmp_path: Path):
@@ -98,7 +102,7 @@ def test_the_same_seed_gives_the_same_weights(data: Path, run: Path, tmp_path: P
 
 
 def test_a_killed_run_goes_on_and_ends_where_it_would_have(data: Path, run: Path, tmp_path: Path):
-    def kill(epoch: loop.Epoch) -> None:
+    def kill(epoch: runfolder.Epoch) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
@@ -108,7 +112,7 @@ def test_a_killed_run_goes_on_and_ends_where_it_would_have(data: Path, run: Path
     train(data, tmp_path / "killed", on_epoch=lambda e: seen.append(e.epoch))
     assert seen == [3]
     assert _equal(run / "weights.pt", tmp_path / "killed/weights.pt")
-    assert [e.epoch for e in loop.read_history(tmp_path / "killed")] == [1, 2, 3]
+    assert [e.epoch for e in runfolder.read_history(tmp_path / "killed")] == [1, 2, 3]
 
 
 def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(data: Path, run: Path, tmp_path: Path):
@@ -121,7 +125,7 @@ def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(data: Path
 def test_a_run_may_start_from_anothers_weights(data: Path, run: Path, tmp_path: Path):
     gentle = RECIPE.model_copy(update={"epochs": 1, "learning_rate": 1e-6, "seed": 5})
     job.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3, initial=run / "weights.pt")
-    assert loop.read_history(tmp_path / "tuned")[0].validation_accuracy > 0.9
+    assert runfolder.read_history(tmp_path / "tuned")[0].validation_accuracy > 0.9
     with pytest.raises(TrainingError, match="initial_weights_sha256"):
         job.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3)
     with pytest.raises(TrainingError, match="no such file; expected weights"):
@@ -134,14 +138,14 @@ def test_a_run_may_start_from_anothers_weights(data: Path, run: Path, tmp_path: 
 def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
     """A teacher that swaps bright and dark, with the whole say: the pupil swaps them too."""
     teacher = tmp_path / "teacher.onnx"
-    spec = loop.input_spec(RECIPE)
+    spec = tensors.input_spec(RECIPE)
     swapped = ("dark", "striped", "bright")  # the tiny model's first class is the bright one
     write_bundle(teacher, tiny_onnx(size=16), tiny_manifest(classes=swapped, input=spec), tiny_golden(16))
     pupil = RECIPE.model_copy(update={"teacher_share": 1.0, "epochs": 4})
     job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher])
     network = job.open_run(tmp_path / "pupil").network
     flat = np.stack([np.full((16, 16, 1), level, np.uint8) for level in (220, 30)])
-    assert loop.predict_logits(network, flat, "fp32").argmax(1).tolist() == [CLASSES.index("dark"), 0]
+    assert tensors.predict_logits(network, flat, "fp32").argmax(1).tolist() == [CLASSES.index("dark"), 0]
 
     with pytest.raises(TrainingError, match="teachers_sha256"):
         job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher, teacher])
@@ -152,7 +156,7 @@ def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
 
 
 def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, tmp_path: Path):
-    spec = loop.input_spec(RECIPE)
+    spec = tensors.input_spec(RECIPE)
     train_pack = load_training_data(data, spec, tmp_path / "cache").train
     for name, changes, message in (
         ("classes", {"input": spec}, "expected the data's classes .*found happy, neutral, sad"),
@@ -165,8 +169,8 @@ def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, t
 
 
 def test_a_bad_loss_stops_and_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def explode(epoch: loop.Epoch) -> None:
-        monkeypatch.setattr(loop.F, "cross_entropy", lambda *a: torch.tensor(float("nan"), requires_grad=True))
+    def explode(epoch: runfolder.Epoch) -> None:
+        monkeypatch.setattr(trainer.F, "cross_entropy", lambda *a: torch.tensor(float("nan"), requires_grad=True))
 
     with pytest.raises(TrainingError, match=r"loss is nan at epoch 2, step 1 \(learning rate"):
         train(data, tmp_path / "nan", on_epoch=explode)
@@ -192,7 +196,7 @@ def test_pictures_repeated_in_validation_do_not_train(data: Path, tmp_path: Path
     root = squares(tmp_path / "leak")
     leaked = root / "validation/dark/000.png"
     (root / "train/bright/zzz.png").write_bytes(leaked.read_bytes())
-    found = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    found = load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
     assert len(found.train.labels) - len(found.train_rows) == 1
     assert len(found.validation.labels) - len(found.clean_rows) == 1
 
@@ -200,16 +204,16 @@ def test_pictures_repeated_in_validation_do_not_train(data: Path, tmp_path: Path
 def test_a_corrupt_picture_is_left_out_and_named(tmp_path: Path):
     root = squares(tmp_path / "corrupt")
     (root / "train/dark/zzz.png").write_bytes(b"not a picture")
-    found = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    found = load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
     assert len(found.train.labels) == 96
     assert "zzz.png" in found.train.failed[0]
 
 
 def test_the_cache_notices_a_changed_picture(tmp_path: Path):
     root = squares(tmp_path / "d")
-    before = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    before = load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(root / "train/dark/000.png")
-    after = load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+    after = load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
     assert before.fingerprint != after.fingerprint
     assert (after.train.images.reshape(96, -1).sum(axis=1) == 0).sum() == 1
 
@@ -218,13 +222,13 @@ def test_a_class_in_one_split_only_is_refused(tmp_path: Path):
     root = squares(tmp_path / "odd")
     (root / "validation/striped").rename(root / "validation/spotted")
     with pytest.raises(DatasetError, match="class spotted, striped stands in only one"):
-        load_training_data(root, loop.input_spec(RECIPE), tmp_path / "cache")
+        load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
 
 
 def test_training_and_validation_must_both_be_there(tmp_path: Path):
     (tmp_path / "train/a").mkdir(parents=True)
     with pytest.raises(DatasetError, match="no folder 'validation'"):
-        load_training_data(tmp_path, loop.input_spec(RECIPE), tmp_path / "cache")
+        load_training_data(tmp_path, tensors.input_spec(RECIPE), tmp_path / "cache")
 
 
 def test_too_few_pictures_for_a_batch_say_so(data: Path, tmp_path: Path):
@@ -233,7 +237,7 @@ def test_too_few_pictures_for_a_batch_say_so(data: Path, tmp_path: Path):
 
 
 def test_votes_make_soft_targets(data: Path, tmp_path: Path):
-    train_pack = load_training_data(data, loop.input_spec(RECIPE), tmp_path / "cache").train
+    train_pack = load_training_data(data, tensors.input_spec(RECIPE), tmp_path / "cache").train
     train_pack.votes[0] = [1, 3, 0]
     targets = soft_targets(train_pack, 0.6, 0.0)
     np.testing.assert_allclose(targets[0], [0.6 + 0.4 * 0.25, 0.4 * 0.75, 0], atol=1e-6)
@@ -266,6 +270,52 @@ def test_mixup_blends_pictures_and_targets_alike():
     assert torch.allclose(mixed.view(8), targets.view(8))
     assert mixed.sum() == pytest.approx(28.0, abs=1e-4)  # each picture gives what another takes
     assert mixup(x, (), 0.0, torch.Generator())[0] is x
+
+
+@given(seed=st.integers(0, 2**20), strength=st.floats(0.1, 5))
+def test_cutmix_pastes_a_rectangle_and_blends_targets_by_its_area(seed: int, strength: float):
+    """Picture i is all i, so that a picture's mean is what its target has to be."""
+    x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 12, 20)
+    mixed, (targets,) = cutmix(x, (torch.arange(6.0).view(6, 1),), strength, torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), targets.view(6), atol=1e-4, rtol=0)
+    foreign = (mixed != x).flatten(1)
+    if foreign.any():
+        ys, xs = torch.nonzero((mixed != x).any(0)[0], as_tuple=True)
+        area = (ys.max() - ys.min() + 1) * (xs.max() - xs.min() + 1)
+        assert set(foreign.sum(1).tolist()) <= {0, int(area)}  # whole in a picture, or pasted from itself
+
+
+def test_a_recipe_with_both_mixes_either_way():
+    x = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 16, 16)
+    recipe = Recipe(mixup=1.0, cutmix=1.0)
+    kinds = set()
+    for seed in range(20):
+        mixed, _ = mix(x, (), recipe, torch.Generator().manual_seed(seed))
+        kinds.add("mixup" if bool((mixed % 1 != 0).any()) else "cutmix")
+    assert kinds == {"mixup", "cutmix"}
+    assert mix(x, (), Recipe(), torch.Generator())[0] is x
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=2, max_size=5), balance=st.floats(0, 1))
+def test_balance_draws_classes_by_a_power_of_their_size(counts: list[int], balance: float):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    chances = sampling_chances(labels, balance)
+    found = np.bincount(labels, chances)
+    wanted = np.array(counts, float) ** (1 - balance)
+    np.testing.assert_allclose(found, wanted / wanted.sum())
+
+
+def test_balanced_sampling_and_adamw_learn_too(data: Path, tmp_path: Path):
+    recipe = RECIPE.model_copy(
+        update={"balance": 1.0, "optimiser": "adamw", "learning_rate": 0.01, "cutmix": 0.5, "epochs": 4}
+    )
+    train(data, tmp_path / "run", recipe)
+    assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9
+
+
+def test_a_run_can_be_watched_in_tensorboard(run: Path):
+    (events,) = (run / "tensorboard").iterdir()
+    assert b"accuracy/validation_without_repeats" in events.read_bytes()
 
 
 def test_augmentation_turned_off_changes_nothing():
@@ -372,15 +422,15 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
 
     # The bundle is a place to start from: the network that is taken out of it computes what the graph computes.
     network = build_network(SMALL, 1, 3, 16)
-    images = load_training_data(data, loop.input_spec(RECIPE), run / "cache").train.images
+    images = load_training_data(data, tensors.input_spec(RECIPE), run / "cache").train.images
     load_initial(
-        network, tmp_path / "squares.onnx", loop.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
+        network, tmp_path / "squares.onnx", tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
     )
-    found = loop.predict_logits(network, images, "fp32").numpy()
+    found = tensors.predict_logits(network, images, "fp32").numpy()
     np.testing.assert_allclose(found, Session(bundle, threads=1).run(np.array(images))[1], atol=1e-3)
     network.train()  # and its normalisations know the statistics of the pictures
     with torch.no_grad():
-        trained = network(loop.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
+        trained = network(tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
     np.testing.assert_allclose(trained, found, atol=1e-2)
 
     with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stem\.0\.weight is"):
@@ -400,8 +450,8 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
 def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch):
     for abilities, precision in (({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=abilities: found, raising=False)
-        assert loop.resolve_precision("auto") == precision
-        assert loop.resolve_precision("fp32") == "fp32"
+        assert tensors.resolve_precision("auto") == precision
+        assert tensors.resolve_precision("fp32") == "fp32"
 
 
 def test_an_unfinished_run_is_not_exported(run: Path, data: Path, tmp_path: Path):

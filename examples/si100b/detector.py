@@ -24,8 +24,8 @@ from mien.errors import DetectorError, MediaError, MienError
 from mien.media.image import IMAGE_SUFFIXES, read_image
 from mien.records import Expression, Image, Reading
 from mien.session import Session
-from mien_train.loop import predict_logits
 from mien_train.students import COURSE_CROP, COURSE_INPUT, load_emotion_net
+from mien_train.tensors import predict_logits
 
 CASCADE = "haarcascade_frontalface_default.xml"
 WEIGHTS = "./face_expression.pth"

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from mien_train.recipe import AugmentRecipe
+from mien_train.recipe import AugmentRecipe, Recipe
 
 
 def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None = None) -> Tensor:
@@ -34,6 +34,16 @@ def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tenso
     return _erase(x, recipe.erase_share, generator).clamp_(0, 1)
 
 
+def mix(
+    x: Tensor, targets: tuple[Tensor, ...], recipe: Recipe, generator: Generator
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Mix a batch with itself as the recipe says: mixup, cutmix, or one of the two by a throw of a coin."""
+    cut = recipe.cutmix > 0
+    if cut and recipe.mixup:
+        cut = bool(torch.rand((), generator=generator) < 0.5)
+    return (cutmix if cut else mixup)(x, targets, recipe.cutmix if cut else recipe.mixup, generator)
+
+
 def mixup(
     x: Tensor, targets: tuple[Tensor, ...], strength: float, generator: Generator
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -47,10 +57,42 @@ def mixup(
     """
     if not strength:
         return x, targets
-    seed = int(torch.randint(2**31, (), generator=generator))  # torch's Beta takes no generator
-    share = float(np.random.default_rng(seed).beta(strength, strength))
+    share = _beta(strength, generator)
     order = torch.randperm(len(x), generator=generator)
     return x.lerp(x[order], share), tuple(t.lerp(t[order], share) for t in targets)
+
+
+def cutmix(
+    x: Tensor, targets: tuple[Tensor, ...], strength: float, generator: Generator
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Paste a rectangle of each picture into another; targets are blended by area (CutMix, arXiv 1905.04899).
+
+    Args:
+        x: float `[N, C, H, W]`.
+        targets: tensors `[N, ...]`.
+        strength: as in `mixup`; the share is the rectangle's area, which is at one place for the whole batch.
+        generator: source of all randomness.
+    """
+    if not strength:
+        return x, targets
+    side = math.sqrt(_beta(strength, generator))
+    order = torch.randperm(len(x), generator=generator)
+    (top, bottom), (left, right) = (_stretch(length, side, generator) for length in x.shape[-2:])
+    x = x.clone()
+    x[:, :, top:bottom, left:right] = x[order, :, top:bottom, left:right]
+    share = (bottom - top) * (right - left) / (x.shape[-2] * x.shape[-1])
+    return x, tuple(t.lerp(t[order], share) for t in targets)
+
+
+def _beta(strength: float, generator: Generator) -> float:
+    seed = int(torch.randint(2**31, (), generator=generator))  # torch's Beta takes no generator
+    return float(np.random.default_rng(seed).beta(strength, strength))
+
+
+def _stretch(length: int, share: float, generator: Generator) -> tuple[int, int]:
+    """From where to where a stretch of this share goes whose middle lies anywhere on 0..length."""
+    middle = float(torch.rand((), generator=generator)) * length
+    return max(round(middle - share * length / 2), 0), min(round(middle + share * length / 2), length)
 
 
 def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mien_train.loop import Epoch
+from mien_train.runfolder import Epoch
 
 
 def draw_curves(history: Sequence[Epoch], path: Path) -> None:

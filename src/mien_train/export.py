@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.bundle import Golden
 from mien.crop import Crops
 from mien.manifest import InputSpec
-from mien_train.loop import normalise
+from mien_train.tensors import normalise
 
 GOLDEN_CROPS = 8
 

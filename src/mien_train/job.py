@@ -23,11 +23,13 @@ from mien.session import Session, softmax
 from mien_train.calibrate import FramingReport, fit_temperature, measure_framing
 from mien_train.curves import draw_curves
 from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data
+from mien_train.events import Events
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
-from mien_train.loop import Epoch, input_spec, output_columns, predict_logits, read_history
 from mien_train.loop import train as train_loop
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
+from mien_train.runfolder import WEIGHTS, Epoch, read_history
+from mien_train.tensors import input_spec, output_columns, predict_logits
 
 COURSE_CLASSES = ("happy", "neutral", "sad")
 
@@ -52,14 +54,24 @@ def run(
     teachers: Sequence[Path] = (),
     on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> None:
-    """Train, or resume; the curves are drawn again after every epoch."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    """Train, or resume; the curves are drawn again after every epoch, and TensorBoard's events follow.
+
+    Args:
+        threads: of this process; 0 takes every core, or this process's part of them where several train together.
+    """
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max((os.cpu_count() or 1) // together, 1))
+    events = Events(out / "tensorboard")
 
     def after_epoch(epoch: Epoch) -> None:
         draw_curves(read_history(out), out / "curves.svg")
+        events.add(epoch)
         on_epoch(epoch)
 
-    train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_prepare)
+    try:
+        train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_prepare)
+    finally:
+        events.close()
 
 
 @dataclass(frozen=True)
@@ -164,7 +176,7 @@ def open_run(folder: Path) -> FinishedRun:
     recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
     spec, classes = input_spec(recipe), tuple(about["classes"])
     network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
-    network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
     return FinishedRun(about, recipe, spec, classes, network.eval())
 
 
@@ -172,7 +184,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
     if not (folder / "run.json").exists():
         raise TrainingError(f"{folder}: not a run folder (no run.json); expected one made by `mien train`")
     about: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    if not (folder / "weights.pt").exists():
+    if not (folder / WEIGHTS).exists():
         done = len(read_history(folder))
         raise TrainingError(
             f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +15,10 @@ from mien.bundle import Bundle
 from mien.errors import TrainingError
 from mien_train.data import TrainingData
 from mien_train.initial import load_initial
-from mien_train.loop import SETTLE_PICTURES, input_spec, normalise, output_columns
 from mien_train.networks import ResidualBlock, build_network
 from mien_train.recipe import Recipe, parse_recipe
+from mien_train.tensors import input_spec, normalise, output_columns, to_tensor
+from mien_train.trainer import SETTLE_PICTURES
 
 
 def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None:
@@ -31,8 +31,7 @@ def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None
     columns = output_columns(recipe, classes)
     whole = build_network(parent_recipe(parent).network, spec.channels, columns, recipe.size)
     rows = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]
-    pictures = torch.from_numpy(np.array(data.train.images[rows])).permute(0, 3, 1, 2).float() / 255
-    load_initial(whole, parent.path, normalise(pictures))
+    load_initial(whole, parent.path, normalise(to_tensor(data.train.images[rows])))
     small = build_network(recipe.network, spec.channels, columns, recipe.size)
     small.load_state_dict(narrowed(whole, small))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -71,13 +71,22 @@ class Recipe(_Part):
     detected_share: float = Field(
         0.0, ge=0, le=1, description="share of the training pictures shown as the default detector would frame them"
     )
-    epochs: int = Field(60, ge=1, le=1000)
-    batch_size: int = Field(128, ge=2, le=4096)
+    epochs: int = Field(60, ge=1, le=1000, description="how often every picture is seen")
+    batch_size: int = Field(128, ge=2, le=4096, description="pictures a step, over all processes together")
+    balance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="draw a class of n pictures in proportion to n ** (1 - balance); 1: all classes equally often",
+    )
+    optimiser: Literal["sgd", "adamw"] = Field(
+        "sgd", description="adamw wants a learning_rate near 0.001 and a weight_decay near 0.05"
+    )
     learning_rate: float = Field(
         0.1, gt=0, le=10, description="at the top of the schedule (linear warm-up, then cosine to 0)"
     )
-    warmup_epochs: float = Field(2, ge=0, le=50)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup_epochs: float = Field(2, ge=0, le=50, description="epochs until the rate is at its top")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov's in sgd; of the first moment in adamw")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
     label_share: float = Field(
         0.5, ge=0, le=1, description="target = this x the label + the rest x the votes, where there are votes"
@@ -85,12 +94,19 @@ class Recipe(_Part):
     votes_weight: float = Field(
         0.0, ge=0, le=10, description="weight of an auxiliary output that learns the votes; it is not exported"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
     teacher_share: float = Field(
         0.0, ge=0, le=1, description="share of the target that the bundles given as --teacher decide, averaged"
     )
     mixup: float = Field(
         0.0, ge=0, le=5, description="mix each batch with itself by a share from Beta(mixup, mixup); 0: do not"
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        le=5,
+        description="paste a rectangle of one picture into another, its area from Beta(cutmix, cutmix); with mixup, "
+        "each batch has one of the two",
     )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="moving average of the weights, per step; the average is what is kept"
@@ -99,7 +115,7 @@ class Recipe(_Part):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="bf16: autocast; auto: bf16 where the processor has it, else fp32"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of weights, order, augmentation and dropout")
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -36,8 +36,8 @@ from mien_train.calibrate import fit_temperature
 from mien_train.data import pack
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
 from mien_train.job import Exported, cross_fitted_ece, session_logits
-from mien_train.loop import predict_logits
 from mien_train.networks import EmotionNet
+from mien_train.tensors import predict_logits
 
 NETWORKS = ("si100b",)
 """Networks whose weights can be taken without a run folder."""

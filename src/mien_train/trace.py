@@ -36,8 +36,8 @@ from mien.session import Session
 from mien.verify import Check
 from mien_train.data import pack, pixel_key
 from mien_train.job import open_run
-from mien_train.loop import normalise, predict_logits
 from mien_train.students import COURSE_INPUT, load_emotion_net
+from mien_train.tensors import normalise, predict_logits
 
 SAMPLES = 200
 TENSOR_TOLERANCE = 1e-5

@@ -15,8 +15,8 @@ from mien.dataset import Split, has_split, read_split
 from mien.errors import DatasetError, MediaError
 from mien.manifest import CropSpec
 from mien.media.image import read_image
-from mien_train.loop import normalise
 from mien_train.students import COURSE_INPUT
+from mien_train.tensors import normalise
 
 Loader = DataLoader[tuple[Tensor, int]]
 

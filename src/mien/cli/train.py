@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,10 +54,14 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
 ) -> None:
-    """Train a network; resume it by giving the same command again."""
+    """Train a network; resume it by giving the same command again.
+
+    Several processes train one network together under torchrun: docs/training.md says how.
+    """
     job: Any = trainer("job")
     wanted = job.choose_recipe(recipe, {"epochs": epochs, "seed": seed})
-    with progress() as bar:
+    first = os.environ.get("RANK", "0") == "0"  # torchrun starts several; one of them speaks
+    with progress(disable=not first) as bar:
         decoding = bar.add_task("decoding", total=None, note="")
         task = bar.add_task("epoch", total=None, note="", visible=False)
 
@@ -86,6 +91,8 @@ def train(
             )
 
         job.run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude, teacher or (), on_prepare)
+    if not first:
+        return
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
 
 
@@ -160,7 +167,7 @@ def trainer(module: str) -> object:
     try:
         return import_module(f"mien_train.{module}")
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in {"torch", "onnx", "onnxscript", "matplotlib", "tomli"}:
+        if (error.name or "").split(".")[0] in {"torch", "onnx", "onnxscript", "matplotlib", "tomli", "tensorboardX"}:
             raise TrainingError(
                 f"training needs {error.name}, which is not installed; run: pip install 'mien[train]'"
             ) from error

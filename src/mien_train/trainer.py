@@ -1,0 +1,226 @@
+"""One network in training: what happens in a step and in an epoch, and what is kept to go on from."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from mien.errors import TrainingError
+from mien_train.augment import augment, mix
+from mien_train.data import Pack, TrainingData, soft_targets
+from mien_train.group import Group, part_of
+from mien_train.initial import load_initial
+from mien_train.networks import build_network
+from mien_train.optimiser import learning_rate, make_optimiser
+from mien_train.recipe import Recipe
+from mien_train.runfolder import CHECKPOINT, Epoch, save_state, trim_history
+from mien_train.tensors import input_spec, normalise, output_columns, predict_logits, resolve_precision, to_tensor
+
+SETTLE_PICTURES = 1024
+"""Pictures that give the statistics of normalisations when a run starts from a bundle."""
+
+StepCallback = Callable[[int, int, int], None]
+"""Called with the epoch (from 0), the steps done and the steps of an epoch."""
+
+
+class Trainer:
+    """Network, moving average and optimiser of one run, in one process of a group."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        group: Group,
+        initial: Path | None = None,
+        taught: np.ndarray | None = None,
+        views: np.ndarray | None = None,
+    ) -> None:
+        """Build what `recipe` asks for.
+
+        Args:
+            recipe: what to do.
+            data: the decoded pictures.
+            group: who takes part.
+            initial: weights to start from: see `load_initial`.
+            taught: what the teachers say of each training picture, float `[N, K]`.
+            views: how a detector frames each training picture: see `mien_train.views`.
+
+        Raises:
+            TrainingError: too few pictures for one batch, or a batch that does not divide among the group.
+        """
+        self.recipe, self.data, self.views, self.group = recipe, data, views, group
+        self.steps = len(data.train_rows) // recipe.batch_size
+        if not self.steps:
+            raise TrainingError(
+                f"{len(data.train_rows)} training pictures do not fill one batch of {recipe.batch_size}; lower "
+                "batch_size"
+            )
+        if recipe.batch_size % group.size:
+            raise TrainingError(
+                f"batch_size {recipe.batch_size} does not divide among {group.size} processes; choose a multiple of "
+                f"{group.size}"
+            )
+        self.precision = resolve_precision(recipe.precision, group.device)
+        torch.manual_seed(recipe.seed)
+        spec = input_spec(recipe)
+        network = build_network(
+            recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
+        )
+        self.network = network.to(group.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        if initial:
+            spread = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]  # over all classes
+            load_initial(self.network, initial, normalise(to_tensor(data.train.images[spread])).to(group.device))
+        self.shared = group.share(self.network)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = make_optimiser(self.network, recipe)
+        self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
+        if taught is not None:
+            self.targets = (1 - recipe.teacher_share) * self.targets + recipe.teacher_share * taught
+        self.votes = data.train.votes / np.maximum(data.train.votes.sum(axis=1, keepdims=True), 1)
+        self.chances = torch.from_numpy(sampling_chances(data.train.labels[data.train_rows], recipe.balance))
+
+    def run_epoch(self, epoch: int, on_step: StepCallback) -> Epoch:
+        """Every picture once (or as many, drawn by class); then a look at validation.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        started = time.perf_counter()
+        # Seeded by epoch, so that a resumed run sees what an uninterrupted one would have seen.
+        seed = self.recipe.seed * 1_000_003 + epoch
+        generator = Generator().manual_seed(seed)
+        self.network.train()
+        loss_sum, right, rate = 0.0, 0.0, 0.0
+        for step, rows in enumerate(self._batches(generator, seed)):
+            rate = self._set_rate(epoch * self.steps + step)
+            loss, share_right = self._step(rows, generator)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); the last "
+                    "checkpoint is kept: resume with a lower learning_rate, or precision = 'fp32', in a new run"
+                )
+            self._update_average(epoch * self.steps + step)
+            loss_sum += loss
+            right += share_right
+            on_step(epoch, step + 1, self.steps)
+        train_loss, train_accuracy = self.group.mean(loss_sum / self.steps, right / self.steps)
+        validation_loss, accuracy, clean = self._validate() if self.group.first else (0.0, 0.0, 0.0)
+        seconds = round(time.perf_counter() - started, 1)
+        return Epoch(epoch + 1, rate, train_loss, train_accuracy, validation_loss, accuracy, clean, seconds)
+
+    def _step(self, rows: np.ndarray, generator: Generator) -> tuple[float, float]:
+        """One step of the optimiser; loss, and the share of the pictures that the network got right."""
+        images, device = to_tensor(self.data.train.images[rows]), self.group.device
+        images = augment(images, self.recipe.augment, generator, self._views_of(rows, generator))
+        taught = torch.from_numpy(self.targets[rows]), torch.from_numpy(self.votes[rows])
+        images, (targets, votes) = mix(images, taught, self.recipe, generator)
+        inputs = normalise(images).contiguous(memory_format=torch.channels_last).to(device)
+        targets, votes = targets.to(device), votes.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            outputs = self.shared(inputs).float()
+        loss = self._loss(outputs, targets, votes)
+        if not math.isfinite(value := loss.item()):
+            return value, 0.0
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
+        self.optimiser.step()
+        right = outputs[:, : targets.shape[1]].argmax(1) == targets.argmax(1)
+        return value, float(right.float().mean())
+
+    def _loss(self, outputs: Tensor, targets: Tensor, votes: Tensor) -> Tensor:
+        """Cross-entropy with the targets, plus that of the auxiliary columns with the votes (0 for rows without)."""
+        classes = targets.shape[1]
+        loss = F.cross_entropy(outputs[:, :classes], targets)
+        if self.recipe.votes_weight:
+            loss = loss + self.recipe.votes_weight * F.cross_entropy(outputs[:, classes:], votes)
+        return loss
+
+    def _batches(self, generator: Generator, seed: int) -> Iterator[np.ndarray]:
+        """This process's rows of each batch, sorted: a memory map is read in one direction."""
+        size = self.recipe.batch_size
+        if self.recipe.balance:
+            order = torch.multinomial(self.chances, self.steps * size, replacement=True, generator=generator)
+        else:
+            order = torch.randperm(len(self.data.train_rows), generator=generator)
+        # All draw the same order, and go their own ways from here: augmentation, dropout.
+        if not self.group.first:
+            generator.manual_seed(seed * self.group.size + self.group.rank)
+        torch.manual_seed(seed * self.group.size + self.group.rank)
+        for step in range(self.steps):
+            chosen = part_of(order[step * size : (step + 1) * size], self.group)
+            yield np.sort(self.data.train_rows[chosen.numpy()])
+
+    def _views_of(self, rows: np.ndarray, generator: Generator) -> Tensor | None:
+        """The detector's view of a share of these pictures, and the whole picture of the others."""
+        if self.views is None:
+            return None
+        views = torch.from_numpy(self.views[rows])
+        seen = torch.rand(len(rows), generator=generator) < self.recipe.detected_share
+        return torch.where((seen & views.isfinite().all(dim=1))[:, None], views, 0.0)
+
+    def _set_rate(self, step: int) -> float:
+        rate = learning_rate(self.recipe, step, self.steps)
+        for part in self.optimiser.param_groups:
+            part["lr"] = rate
+        return rate
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))  # short memory while the weights still move fast
+        for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+
+    def _validate(self) -> tuple[float, float, float]:
+        pack: Pack = self.data.validation
+        logits = predict_logits(self.average, pack.images, self.precision)[:, : len(pack.classes)]
+        labels = torch.from_numpy(pack.labels)
+        right = logits.argmax(1) == labels
+        clean = right[torch.from_numpy(self.data.clean_rows)] if len(self.data.clean_rows) else right
+        return float(F.cross_entropy(logits, labels)), float(right.float().mean()), float(clean.float().mean())
+
+    def save(self, run: Path, epochs_done: int) -> None:
+        """Write the checkpoint."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        save_state({**state, "epochs_done": epochs_done}, run / CHECKPOINT)
+
+    def restore(self, run: Path) -> int:
+        """Load the checkpoint if there is one; returns the number of epochs done."""
+        state = self.group.decide(lambda: _read_checkpoint(run))
+        if state is None:
+            return 0
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        return int(state["epochs_done"])
+
+
+def sampling_chances(labels: np.ndarray, balance: float) -> np.ndarray:
+    """How likely each picture is to be drawn, float64 `[N]`, summing to 1.
+
+    A class of n pictures is drawn in proportion to n ** (1 - balance): 0 leaves the classes as they are, 1 makes them
+    equally frequent.
+    """
+    chances = (np.bincount(labels).clip(1).astype(float) ** -balance)[labels]
+    return chances / chances.sum()
+
+
+def _read_checkpoint(run: Path) -> dict[str, Any] | None:
+    if not (run / CHECKPOINT).exists():
+        return None
+    state: dict[str, Any] = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
+    trim_history(run, state["epochs_done"])
+    return state

@@ -83,9 +83,7 @@ def _check(source: str, which: str) -> None:
     if not device.exists():
         found = cameras()
         names = ", ".join(f"{camera} ({name})" for camera, name in found.items())
-        there = (
-            f"there {'are' if len(found) > 1 else 'is'} {names}" if found else "this machine has none (no /dev/video*)"
-        )
+        there = f"there {'are' if len(found) > 1 else 'is'} {names}" if found else "there is none (no /dev/video*)"
         raise MediaError(
             f"{source}: no such camera; {there}; or name a video file, or a stream such as rtsp://host/stream"
         )

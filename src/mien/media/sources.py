@@ -107,8 +107,8 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     listed already, and so is a named file that an earlier folder or pattern has found.
 
     Raises:
-        MediaError: a source that does not exist, an address that cannot be one, a pattern that matches nothing, a folder
-            or archive without pictures; an archive that cannot be opened; "-" twice.
+        MediaError: a source that does not exist, an address that cannot be one, a pattern that matches nothing, a
+            folder or archive without pictures; an archive that cannot be opened; "-" twice.
     """
     if sources.count(STDIN) > 1:
         raise MediaError(f"{STDIN!r} is named {sources.count(STDIN)} times; standard input can be read once")

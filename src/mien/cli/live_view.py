@@ -12,6 +12,7 @@ import typer
 from mien.errors import OutputError
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from mien.live import Live, Moment, Shown
@@ -128,11 +129,13 @@ class Board:
         else:
             self._moment = moment
 
-    def _draw(self) -> Table:
+    def _draw(self) -> Group:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, title=Text(self._status(), style="dim"), title_justify="left")
+        head = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in (self._source, self._status())]
+        table = Table(box=None, pad_edge=False)
         for name in ("face", "expression", "", "", "shown for"):
             table.add_column(name, justify="left" if name in ("expression", "") else "right", no_wrap=True)
         moment = self._moment
@@ -140,7 +143,7 @@ class Board:
             self._row(table, face, moment.result.frame.time_s or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
         if moment and not moment.faces:
             table.add_row("-", "no face found")
-        return table
+        return Group(*head, table)
 
     def _row(self, table: Table, face: Shown, time_s: float) -> None:
         from rich.progress_bar import ProgressBar
@@ -154,12 +157,12 @@ class Board:
     def _status(self) -> str:
         reading, moment = self._reading, self._moment
         if moment is None:
-            return f"{self._source}  waiting for the first frame; Ctrl-C ends"
+            return "waiting for the first frame; Ctrl-C ends"
         time_s = moment.result.frame.time_s or 0.0
         if reading.quiet_s > QUIET_S:
-            return f"{self._source}  no frame for {reading.quiet_s:.0f} s: waiting; Ctrl-C ends"
+            return f"no frame for {reading.quiet_s:.0f} s: waiting; Ctrl-C ends"
         return (
-            f"{self._source}  {int(time_s) // 60}:{time_s % 60:04.1f}  {reading.rate:.1f} frames/s  "
+            f"{int(time_s) // 60}:{time_s % 60:04.1f}  {reading.rate:.1f} frames/s  "
             f"latency {1000 * reading.latency_s:.0f} ms  {reading.dropped} dropped"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import socket
 import time
 import urllib.error
@@ -106,6 +107,8 @@ class Stream:
     def _why(self, error: BaseException) -> str:
         if type(error).__name__ == "ExitError":
             return f"nothing arrived for {self._timeout_s:g} s"
+        if getattr(error, "errno", None) == errno.EIO:
+            return "the connection was lost, or the sender has ended it"
         return reason(error)
 
     def _check_format(self) -> None:

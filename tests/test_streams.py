@@ -38,12 +38,14 @@ SECRET = "s3cr3t"
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
 
 
-def film(path: Path, picture: Path, seconds: float = 2.0, **options: object) -> Path:
-    """The picture, panned over, 25 frames a second; the first is as the picture is."""
-    image = cv2.resize(cv2.imread(str(picture)), (160, 120), interpolation=cv2.INTER_AREA)
+def film(path: Path, picture: Path, seconds: float = 2.0, width: int = 160, **options: Any) -> Path:
+    """The picture, panned over, 25 frames a second."""
+    image = cv2.imread(str(picture))
+    height = round(image.shape[0] * width / image.shape[1]) // 2 * 2
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     with av.open(str(path), "w", **options) as container:
         track = container.add_stream("mpeg4", rate=25)
-        track.width, track.height, track.pix_fmt, track.bit_rate = 160, 120, "yuv420p", 2_000_000
+        track.width, track.height, track.pix_fmt, track.bit_rate = width, height, "yuv420p", 2_000_000
         track.codec_context.gop_size = 5
         for i in range(round(seconds * 25)):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(image, i, axis=1)), format="bgr24")
@@ -672,9 +674,11 @@ def test_ctrl_c_ends_what_is_live_and_keeps_what_was_read(
 ):
     def shots(self: object, from_s: float) -> Iterator[Shot]:
         yield Shot(PICTURE, None)
-        threading.Event().wait(0.3)
+        partial = tmp_path / "a.csv.partial"
+        while not (partial.exists() and partial.read_text().count("\n") == 2):  # the header, and what was just shown
+            time.sleep(0.01)
         _thread.interrupt_main()
-        threading.Event().wait(1.0)
+        threading.Event().wait(0.6)
 
     monkeypatch.setattr(cameras.Camera, "shots", shots)
     code, _, err = mien("predict", "camera:0", "--detector", "whole", "--out", tmp_path / "a.csv")

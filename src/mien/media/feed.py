@@ -20,7 +20,7 @@ from mien.media.video import AHEAD, WHOLE, Clip, Moments
 from mien.records import Failure, Frame
 
 STEADY_S = 10.0
-"""A connection that has given so many seconds was a good one: attempts are counted anew."""
+"""A connection that has lasted so many seconds was a good one: attempts are counted anew."""
 
 _log = getLogger("mien")
 
@@ -100,7 +100,7 @@ class Feed:
         self.recording = connection.recording
         attempts = 0
         while True:
-            began_s, why = self._timeline.time_s, ""
+            began_s, why = (self._timeline.time_s if self.recording else self._clock()), ""
             try:
                 for each in self._read(connection):
                     yield self._failure(each) if isinstance(each, str) else each
@@ -112,7 +112,8 @@ class Feed:
                 return
             if not self._frames:
                 raise MediaError(f"{self.source}: opened, but broke before the first picture ({why}){self._hint()}")
-            if self._timeline.time_s - began_s >= STEADY_S:
+            # By the clock: a file that a sender begins again and again, in no time, is no good connection.
+            if (self._timeline.time_s if self.recording else self._arrived_s) - began_s >= STEADY_S:
                 attempts = 0
             again, attempts, told = self._again(why, attempts)
             if told:

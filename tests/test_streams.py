@@ -6,6 +6,7 @@ import _thread
 import json
 import logging
 import socketserver
+import struct
 import threading
 import time
 from base64 import b64encode
@@ -14,7 +15,7 @@ from contextlib import closing, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -259,6 +260,56 @@ def test_without_pyav_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(MediaError, match=r"pip install 'mien\[video\]'"):
         next(iter(Feed("rtsp://127.0.0.1/x")))
+
+
+class Rtsp(socketserver.StreamRequestHandler):
+    """A camera that sends a transport stream over RTSP (RFC 2326; RFC 2250 for the packets) to whom it knows."""
+
+    data = b""
+    asked: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            while lines := list(iter(lambda: self.rfile.readline().decode().strip(), "")):
+                self.answer(lines)
+
+    def answer(self, lines: list[str]) -> None:
+        method, headers = lines[0].split()[0], dict(line.split(": ", 1) for line in lines[1:])
+        self.asked.append(method)
+        known = headers.get("Authorization") == "Basic " + b64encode(f"ann:{SECRET}".encode()).decode()
+        body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track0\r\n"
+        told = {
+            "DESCRIBE": "Content-Type: application/sdp",
+            "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1",
+        }.get(method, "Public: DESCRIBE, SETUP, PLAY")
+        if not known:
+            told = 'WWW-Authenticate: Basic realm="camera"'
+        body = body * (known and method == "DESCRIBE")
+        status = "200 OK" if known else "401 Unauthorized"
+        head = f"RTSP/1.0 {status}\r\nCSeq: {headers['CSeq']}\r\n{told}\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.wfile.write((head + body).encode())
+        if known and method == "PLAY":
+            for number, at in enumerate(range(0, len(self.data), 7 * 188)):
+                packet = struct.pack(">BBHII", 0x80, 33, number, 900 * number, 1) + self.data[at : at + 7 * 188]
+                self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            raise ConnectionError  # hangs up
+
+
+def test_a_camera_on_the_network_speaks_rtsp(clips: dict[str, bytes], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Rtsp, "data", clips["ts"])
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rtsp) as made:
+        made.daemon_threads = True
+        threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+        host = f"127.0.0.1:{made.server_address[1]}"
+        frames, failures = read(f"rtsp://ann:{SECRET}@{host}/stream", attempts=1)
+        with pytest.raises(MediaError, match="asks for a name and a password, or has refused these"):
+            next(iter(Feed(f"rtsp://ann:other@{host}/stream")))
+        made.shutdown()
+    assert Rtsp.asked.count("PLAY") == 2  # and once more after the first has ended
+    assert len(frames) > 90
+    assert [f.time_s for f in frames[:3]] == pytest.approx([0.0, 0.04, 0.08])
+    assert failures[0].startswith(f"rtsp://***@{host}/stream: broke at")
+    assert "given up after 1 attempt to reconnect" in failures[-1]
 
 
 # --- names

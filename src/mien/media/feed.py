@@ -167,7 +167,8 @@ class Feed:
                 connection.close()
                 return None, attempts, ""  # what was live is a recording by now: it is over, and all of it was seen
             return connection, attempts, f"{said}; reconnected after {self._clock() - broken_s:.1f} s"
-        return None, attempts, f"{said}; given up after {attempts} attempts to reconnect ({last})"
+        tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        return None, attempts, f"{said}; given up after {tried} to reconnect ({last})"
 
     def _failure(self, what: str) -> Failure:
         return Failure(self.source, self._frames, f"{self.source}: {what}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import logging
+import socket
 import socketserver
 import struct
 import threading
@@ -256,9 +257,16 @@ def test_a_server_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPa
         next(iter(Feed("http://nosuch.invalid/x")))
 
 
+def test_a_server_that_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        with pytest.raises(MediaError, match=r"no answer in 0\.3 s; check the address"):
+            next(iter(Feed(address, patience=Patience(timeout_s=0.3))))
+
+
 def test_without_pyav_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(MediaError, match=r"pip install 'mien\[video\]'"):
+    with pytest.raises(MediaError, match=r"^rtsp://127\.0\.0\.1/x: .*pip install 'mien\[video\]'"):
         next(iter(Feed("rtsp://127.0.0.1/x")))
 
 

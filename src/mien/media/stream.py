@@ -42,7 +42,10 @@ class Stream:
     ) -> None:
         self.source = shown(address)
         self._timeout_s, self._clock, self._max_pixels = timeout_s, clock, max_pixels
-        self._av = pyav()
+        try:
+            self._av = pyav()
+        except MediaError as error:
+            raise MediaError(f"{self.source}: {error}") from None
         self._container = _open(self._av, address, timeout_s)
         try:
             self._check_format()

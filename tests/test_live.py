@@ -135,7 +135,7 @@ def test_what_never_ends_does_not_grow():
     _, live = told(script)
     (total,) = live.finish()
     assert total.faces == live.faces == 40
-    kept = [live._steady._places, live._steady._smoother._memory, live._finder._open, live._seen, live._shower]
+    kept = [live._steady._places, live._steady._smoother._memory, live._finder._open, live._seen, live._labels]
     assert [len(each) for each in kept] == [0] * 5
 
 

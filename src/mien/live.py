@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
@@ -102,10 +102,10 @@ class Live:
         self._recent: deque[tuple[float, float]] = deque()
         self._first_s: float | None = None
         self._arrived_s = 0.0
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._episodes: Counter[str] = Counter()
-        self._showers: dict[str, int] = {}
-        self._shower: dict[int, set[str]] = {}
+        self._showers: Counter[str] = Counter()  # of a label: tracks
+        self._labels: dict[int, set[str]] = {}  # of a track that goes on: what it has shown
 
     @property
     def rate(self) -> float:
@@ -147,8 +147,7 @@ class Live:
     def _frames(self) -> Iterator[Frame | Failure]:
         while not self._newest.ended:
             arrival = self._newest.take(IDLE_S)
-            over = self._seconds is not None and self._first_s is not None
-            if over and self._clock() - (self._first_s or 0.0) >= (self._seconds or 0.0):
+            if self._over():
                 return
             if arrival is None:
                 if not self._idle():
@@ -158,6 +157,11 @@ class Live:
                 self._first_s = arrival.at_s
             self._arrived_s = arrival.at_s
             yield arrival.item
+
+    def _over(self) -> bool:
+        if self._seconds is None or self._first_s is None:
+            return False
+        return self._clock() - self._first_s >= self._seconds
 
     def _moment(self, result: FrameReadings) -> Moment:
         now_s, time_s = self._clock(), result.frame.time_s or 0.0
@@ -185,14 +189,14 @@ class Live:
         self._keep(self._finder.end(track))
         self._steady.forget(track)
         self._seen.pop(track)
-        self._shower.pop(track, None)
+        self._labels.pop(track, None)
 
     def _keep(self, episodes: list[Episode]) -> None:
         for episode in episodes:
-            self._spent[episode.label] += episode.end_s - episode.start_s  # pyright: ignore[reportArgumentType]
+            self._spent[episode.label] += episode.end_s - episode.start_s
             self._episodes[episode.label] += 1
-            labels = self._shower.setdefault(episode.track, set())
-            self._showers[episode.label] = self._showers.get(episode.label, 0) + (episode.label not in labels)
+            labels = self._labels.setdefault(episode.track, set())
+            self._showers[episode.label] += episode.label not in labels
             labels.add(episode.label)
 
 

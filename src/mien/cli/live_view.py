@@ -138,11 +138,11 @@ class Board:
         table = Table(box=None, pad_edge=False)
         for name in ("face", "expression", "", "", "shown for"):
             table.add_column(name, justify="left" if name in ("expression", "") else "right", no_wrap=True)
-        moment = self._moment
-        for face in moment.faces if moment else ():
-            self._row(table, face, moment.result.frame.time_s or 0.0)  # pyright: ignore[reportOptionalMemberAccess]
-        if moment and not moment.faces:
-            table.add_row("-", "no face found")
+        if moment := self._moment:
+            for face in moment.faces:
+                self._row(table, face, moment.result.frame.time_s or 0.0)
+            if not moment.faces:
+                table.add_row("-", "no face found")
         return Group(*head, table)
 
     def _row(self, table: Table, face: Shown, time_s: float) -> None:

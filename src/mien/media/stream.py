@@ -6,7 +6,6 @@ import base64
 import errno
 import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -129,10 +128,13 @@ def _only_video(source: str, found: str) -> str:
 
 def _open(av: Any, address: str, timeout_s: float) -> Any:
     """The open container. What PyAV raises holds the address with its password: it is not passed on."""
+    begun_s = time.monotonic()
     try:
         return av.open(address, metadata_errors="ignore", options=OPTIONS, timeout=(timeout_s, timeout_s))
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        problem = error
+        problem: BaseException = error
+    if time.monotonic() - begun_s >= timeout_s:  # RTSP calls it something else
+        problem = TimeoutError()
     raise MediaError(explain(address, problem, timeout_s))
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"classify", "elan", "timeline", "verify"},
     {"gallery"},
     {"pipeline"},
-    {"volume"},
+    {"live", "volume"},
     {"evaluate"},
     {"audit", "compare"},
     {"report"},

@@ -17,7 +17,7 @@ import pytest
 from mien.bundle import Bundle
 from mien.detect import StubDetector
 from mien.errors import MediaError
-from mien.media import Clip, list_items, read_item, read_video
+from mien.media import Clip, list_items, open_sources, read_item, read_video
 from mien.media.video import AHEAD, upright
 from mien.pipeline import Recognizer
 from mien.records import Face, Failure, Frame, FrameReadings
@@ -173,6 +173,13 @@ def test_a_face_keeps_its_track_and_detection_may_rest(clip: Path, tiny_bundle: 
     assert [r.track for r in readings] == [1] * 50
     places = [r.face.box_xyxy[0] for r in readings]
     assert places[12:] == pytest.approx([4.0 * i for i in range(12, 50)], abs=8)
+
+
+def test_a_video_that_is_named_twice_is_read_twice(clip: Path, tiny_bundle: Bundle):
+    recognizer = Recognizer(tiny_bundle.path, _Moving())
+    found = list(recognizer.read_all(open_sources([str(clip), str(clip)])))
+    assert len(found) == 100
+    assert all(isinstance(f, FrameReadings) and [r.track for r in f.readings] == [1] for f in found)
 
 
 def test_a_still_has_no_track(tiny_bundle: Bundle):

@@ -45,6 +45,10 @@ class Smoother:
         self._memory[track] = (time_s, now)
         return now
 
+    def forget(self, track: int) -> None:
+        """The track is over: what never ends must not remember all that was."""
+        self._memory.pop(track, None)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -92,6 +96,11 @@ class EpisodeFinder:
         if now.label:
             now.held_s, now.peak = time_s, max(now.peak, probabilities[now.label])
         return ended
+
+    def showing(self, track: int) -> tuple[str, float] | None:
+        """The expression that a track shows at present, and since when; None if none for certain."""
+        now = self._open.get(track)
+        return (now.label, now.start_s) if now and now.label else None
 
     def end(self, track: int) -> list[Episode]:
         """The track is over: returns the episode that was open, if one was."""

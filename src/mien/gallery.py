@@ -42,9 +42,10 @@ class Gallery:
         self._films: dict[int, _Film] = {}  # at most one: items come in their order
         self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
         self._sources = [item.source for item in items]
+        self._live = [item.is_live for item in items]
         self._inside: dict[str, Path] = {}  # of a compressed archive, whose members are known as they come
         for item in items:
-            self.paths.append(folder / self._name(item.source if item.path else "stdin"))
+            self.paths.append(folder / self._name(item.stem, ".mp4" if item.is_video else ".jpg"))
             if item.path and self.paths[-1].resolve() == item.path.resolve() and self.paths[-1].suffix == ".mp4":
                 raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
         existing = [p for p in self.paths if p.exists()]
@@ -55,13 +56,12 @@ class Gallery:
         except OSError as error:
             raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
 
-    def _name(self, source: str) -> str:
+    def _name(self, stem: str, suffix: str) -> str:
         """A name that no other source has."""
-        stem = Path(source).stem
         names = chain([stem], (f"{stem}-{number}" for number in count(2)))
         name = next(name for name in names if name.lower() not in self._used)
         self._used.add(name.lower())
-        return f"{name}{'.mp4' if Path(source).suffix.lower() in VIDEO_SUFFIXES else '.jpg'}"
+        return name + suffix
 
     def add(self, number: int, result: FrameReadings | Failure) -> None:
         """Draw one frame of item `number`, and write it or append it to the item's film."""
@@ -71,11 +71,15 @@ class Gallery:
         if path.suffix == ".mp4":
             if number not in self._films:
                 self.close()
-                self._films[number] = _Film(path, Path(frame.source), overwrite=self.overwrite, blur=self.blur)
+                self._films[number] = _Film(
+                    path, None if self._live[number] else Path(frame.source), overwrite=self.overwrite, blur=self.blur
+                )
             self._films[number].add(result)
             return
         if frame.source != self._sources[number] and frame.source not in self._inside:
-            self._inside = {frame.source: path.with_name(self._name(frame.source))}
+            source = Path(frame.source)
+            suffix = ".mp4" if source.suffix.lower() in VIDEO_SUFFIXES else ".jpg"
+            self._inside = {frame.source: path.with_name(self._name(source.stem, suffix))}
         path = self._inside.get(frame.source, path)
         if frame.time_s is not None:
             path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
@@ -104,7 +108,7 @@ class Gallery:
 class _Film:
     """One film under way."""
 
-    def __init__(self, path: Path, source: Path, *, overwrite: bool, blur: bool) -> None:
+    def __init__(self, path: Path, source: Path | None, *, overwrite: bool, blur: bool) -> None:
         self.writer = FilmWriter(path, sound=source, overwrite=overwrite)
         self._steady = Steady()
         self._blur = FaceBlur() if blur else None

@@ -101,7 +101,7 @@ class Recognizer:
             frames: in order; those of one source together.
             detect_every: in a video, look for faces in every n-th frame only, and go by their motion in between.
         """
-        source, tracker, count = None, Tracker(sure=0.0), 0
+        source, tracker, count, last_s = None, Tracker(sure=0.0), 0, 0.0
         stills: list[Frame | Failure] = []
         for item in frames:
             if isinstance(item, Failure) or item.time_s is None:
@@ -112,13 +112,13 @@ class Recognizer:
                 continue
             yield from self._read_stills(stills)
             stills = []
-            if item.source != source:
+            if item.source != source or item.time_s < last_s:  # the same one may be named twice
                 source, tracker, count = item.source, Tracker(sure=0.0), 0
             try:
                 yield self._follow(item, item.time_s, tracker, detect=count % detect_every == 0)
             except MienError as error:
                 yield Failure(item.source, item.index, str(error))
-            count += 1
+            count, last_s = count + 1, item.time_s
         yield from self._read_stills(stills)
 
     def _read_stills(self, items: Sequence[Frame | Failure]) -> Iterator[FrameReadings | Failure]:

@@ -33,6 +33,11 @@ class Steady:
         """The readings of the next frame, ready to be drawn; one without a track or a time stays as it is."""
         return tuple(self._smooth(reading) for reading in result.readings)
 
+    def forget(self, track: int) -> None:
+        """The track is over."""
+        self._smoother.forget(track)
+        self._places.pop(track, None)
+
     def _smooth(self, reading: Reading) -> Reading:
         track, time_s, expression = reading.track, reading.time_s, reading.expression
         if track is None or time_s is None:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from mien._version import __version__
-from mien.cli import audit, compare, compress, data, evaluate, models, predict, train
+from mien.cli import audit, compare, compress, data, evaluate, live, models, predict, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 predict.register(app)
+live.register(app)
 evaluate.register(app)
 compare.register(app)
 audit.register(app)

@@ -34,6 +34,8 @@ mien predict holiday/ --out faces.csv --annotate annotated/
 
 mien predict interview.mp4 --fps 5 --start 1:30 --out faces.parquet
 
+mien predict rtsp://NAME:PASSWORD@camera.local/stream --fps 5 --end 10:00 --out faces.csv
+
 mien predict archive/ --out faces.parquet --workers 2 --resume
 
 curl -s https://example.org/photo.jpg | mien predict - --json"""
@@ -67,7 +69,10 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     sources: Annotated[
-        list[str], typer.Argument(help="Pictures, videos, folders, archives, patterns, or - for bytes on stdin.")
+        list[str],
+        typer.Argument(
+            help="Pictures, videos, folders, archives, patterns, camera:0, rtsp:// or http:// video, or - for stdin."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
     annotate: Annotated[
@@ -95,7 +100,12 @@ def predict(
     start: Annotated[
         float | None, typer.Option(help="In a video: from here on, as 90, 90s or 1:30.", parser=seconds, metavar=TIME)
     ] = None,
-    end: Annotated[float | None, typer.Option(help="In a video: up to here.", parser=seconds, metavar=TIME)] = None,
+    end: Annotated[
+        float | None,
+        typer.Option(
+            help="In a video: up to here; of what is live: since its first frame.", parser=seconds, metavar=TIME
+        ),
+    ] = None,
     detect_every: Annotated[
         int, typer.Option(help="In a video: look for faces in every n-th frame, and go by their motion between.", min=1)
     ] = 1,
@@ -124,7 +134,7 @@ def predict(
     """
     from mien.detect import default_detector_name
     from mien.gallery import Gallery
-    from mien.media import VIDEO_SUFFIXES, Clip, list_items
+    from mien.media import Clip, list_items
     from mien.results import is_complete, open_writer
     from mien.volume import Job, read_items
 
@@ -139,6 +149,9 @@ def predict(
         return
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     items = list_items(sources)
+    live = any(item.is_live for item in items)
+    if live and resume:
+        raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     name = detector or default_detector_name()
     job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
     recognizer = job.recognizer()
@@ -150,7 +163,7 @@ def predict(
         consumers: list[Consumer] = []
         writer = None
         if out:
-            about = _about(sources, items, job, recognizer)
+            about = None if live else _about(sources, items, job, recognizer)
             writer = open_writer(out, recognizer.classes, overwrite=overwrite, run=about, resume=resume)
             stack.enter_context(writer)
         if annotate:
@@ -166,9 +179,16 @@ def predict(
         numbered = islice(enumerate(items), begin, None)
         copies = _Copies(numbered) if dedupe else None
         results = read_items(copies or numbered, job, recognizer, workers)
-        long = len(items) > FEW or any(i.path and i.path.suffix.lower() in VIDEO_SUFFIXES for i in items)
+        long = len(items) > FEW or any(item.is_video for item in items)
         show_progress = long and not as_json and bool(out or annotate)
-        seen = _consume(results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
+        seen: Counter[str] = Counter()
+        try:
+            _consume(seen, results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
+        except KeyboardInterrupt:
+            if not items[seen["item"]].is_live:
+                raise
+            seen["unread"] = len(items) - 1 - seen["item"]
+            typer.echo("mien: stopped; what has been read so far is kept", err=True)
     for note in job.gallery.notes if job.gallery else ():
         typer.echo(f"mien: {note}", err=True)
     if watch:
@@ -176,22 +196,23 @@ def predict(
     if profile:
         _print_profile(recognizer.clock, seen["pictures"])
     _report(seen, copies.left_out if copies else 0, out, annotate)
-    if seen["failed"]:
+    if seen["failed"] or seen["unread"]:
         raise typer.Exit(1 if seen["pictures"] else 2)
 
 
 def _consume(
+    seen: Counter[str],
     results: Iterable[tuple[int, FrameReadings | Failure]],
     writer: ResultWriter | None,
     consumers: Sequence[Consumer],
     clock: Stopwatch,
     bar: _Bar,
-) -> Counter[str]:
+) -> None:
     from mien.records import Failure
 
-    seen: Counter[str] = Counter()
     with bar:
         for number, result in results:
+            seen["item"] = number
             if isinstance(result, Failure):
                 seen["failed"] += 1
                 typer.echo(f"mien: {result.message}", err=True)
@@ -206,7 +227,6 @@ def _consume(
                 for consume in consumers:
                     consume(number, result)
             bar.reached(number, None if isinstance(result, Failure) else result.frame.time_s, seen)
-    return seen
 
 
 class _Bar:
@@ -280,6 +300,7 @@ def _print_profile(clock: Stopwatch, pictures: int) -> None:
 
 def _report(seen: Counter[str], copies: int, out: Path | None, annotate: Path | None) -> None:
     failed = f", {seen['failed']} failed" if seen["failed"] else ""
+    failed += f", {_count(seen['unread'], 'source')} not read" if seen["unread"] else ""
     left_out = f", {_count(copies, 'copy', 'copies')} left out" if copies else ""
     places = "".join(
         f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place

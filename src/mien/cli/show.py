@@ -69,9 +69,11 @@ class Watch:
         if timeline:
             from mien.report.timeline_page import check_timeline_path
 
-            if len(items) > 1 or items[0].path is None:
+            if len(items) > 1 or not (items[0].path or items[0].is_live):
                 raise typer.BadParameter(f"--timeline draws one video, found {len(items)} sources")
             check_timeline_path(timeline, overwrite=overwrite)
+        if eaf and items[0].is_live:
+            raise typer.BadParameter("--eaf refers to a video's file, and what is live has none; record it first")
         if eaf and (len(items) > 1 or items[0].path is None):
             raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
         if eaf and eaf.exists() and not overwrite:

@@ -1,4 +1,4 @@
-"""Pictures, videos, folders, patterns, archives and bytes -> frames."""
+"""Pictures, videos, folders, patterns, archives, bytes, cameras and network streams -> frames."""
 
 from __future__ import annotations
 

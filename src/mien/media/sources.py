@@ -7,12 +7,14 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from mien.errors import MediaError
+from mien.media import address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
+from mien.media.feed import read_live
 from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
 from mien.media.members import Member
 from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
@@ -29,7 +31,8 @@ STDIN = "-"
 class Item:
     """One thing to decode.
 
-    `source` is what its frames, and any failure, are called. `path` is None for standard input. `problem` is set for a
+    `source` is what its frames, and any failure, are called. `path` is None for standard input and for what is live;
+    `address` is then the camera's or stream's, with its password. `problem` is set for a
     folder inside a source that could not be searched, and for an archive that could not, or not to its end: it has
     nothing to decode, and is not passed over in silence. `member` says which file of an archive is meant; one without a
     name means all of a compressed tar, whose frames have their own sources. Items can be sent to other processes.
@@ -39,13 +42,31 @@ class Item:
     path: Path | None
     problem: str | None = None
     member: Member | None = None
+    address: str | None = field(default=None, repr=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a camera or network stream."""
+        return self.address is not None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it has moving pictures, by its name."""
+        return self.is_live or (self.path is not None and Path(self.source).suffix.lower() in VIDEO_SUFFIXES)
+
+    @property
+    def stem(self) -> str:
+        """A file's name, without suffix, for what is made of it."""
+        if self.is_live:
+            return addresses.stem(self.source)
+        return Path(self.source).stem if self.path else "stdin"
 
     @property
     def is_picture(self) -> bool:
         """Whether it is one file with one picture, by its name: no video, whole archive or standard input."""
         if self.path is None or (self.member is not None and not self.member.name):
             return False
-        return Path(self.source).suffix.lower() not in VIDEO_SUFFIXES
+        return not self.is_video
 
 
 def open_sources(
@@ -73,6 +94,8 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     A source is, tried in this order:
 
     - "-": the bytes of one picture on standard input;
+    - `camera:0`, `camera:/dev/video2`: a camera; `rtsp://`, `rtsps://`, `rtmp://`, `rtmps://`, `http://`, `https://`: a
+      video stream (see `mien.media.feed`). Whether they are there is found out when they are read;
     - an archive (zip, tar, compressed tar): the pictures and videos in it, see `mien.media.archive`;
     - any other file, whatever its name's suffix;
     - a folder: every file below it with a suffix in `MEDIA_SUFFIXES`, sorted; hidden files and folders are skipped, and
@@ -84,8 +107,8 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     listed already, and so is a named file that an earlier folder or pattern has found.
 
     Raises:
-        MediaError: a source that does not exist, a pattern that matches nothing, a folder or archive without pictures;
-            an archive that cannot be opened; "-" twice.
+        MediaError: a source that does not exist, an address that cannot be one, a pattern that matches nothing, a
+            folder or archive without pictures; an archive that cannot be opened; "-" twice.
     """
     if sources.count(STDIN) > 1:
         raise MediaError(f"{STDIN!r} is named {sources.count(STDIN)} times; standard input can be read once")
@@ -95,7 +118,7 @@ def list_items(sources: Sequence[str]) -> list[Item]:
     for source in sources:
         found, by_name = _expand(source)
         for item in found:
-            key = os.path.abspath(item.path) if item.path else item.source  # noqa: PTH100 - resolve() follows links
+            key = os.path.abspath(item.path) if item.path else item.address or item.source  # noqa: PTH100 - resolve() follows links
             key += f"\0{item.member.name}" if item.member else ""
             if key in searched or (key in named and not by_name):
                 continue
@@ -132,6 +155,8 @@ def item_bytes(item: Item) -> bytes | None:
 
 
 def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+    if item.address is not None:
+        return read_live(item.address, clip, max_pixels)
     if item.path is None:
         return decode(_read_stdin(), STDIN, max_pixels)
     if item.member is not None:
@@ -149,16 +174,20 @@ def _expand(source: str) -> tuple[list[Item], bool]:
         return [Item(STDIN, None)], True
     if not source:
         raise MediaError("a source is empty; expected a file, a folder, a pattern or '-'")
+    if addresses.is_live(source):
+        addresses.check_address(source)
+        return [Item(addresses.shown(source), None, address=source)], True
     path = Path(source)
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        if any(mark in source for mark in "*?["):
+        if any(mark in source for mark in "*?[") and "://" not in source:
             return _match(source), False
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            raise MediaError(
-                f"{source}: no such file or folder; expected a picture, a video, a folder or a pattern"
-            ) from None
+            expected = "a picture, a video, a folder or a pattern"
+            if "://" in source:
+                expected = f"a file, or a stream with one of {', '.join(addresses.SCHEMES)}"
+            raise MediaError(f"{addresses.shown(source)}: no such file or folder; expected {expected}") from None
         raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if stat.S_ISDIR(mode):
         return _search(path), False

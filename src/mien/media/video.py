@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.errors import MediaError
 from mien.media.image import MAX_PIXELS
+from mien.media.stamps import Timeline
 from mien.records import Failure, Frame, Image
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv"})
@@ -115,33 +116,35 @@ def decode_track(
     if clip.start_s:
         with suppress(av.error.FFmpegError):  # a server may not know how: then all before it is read and left out
             container.seek(round((clip.start_s + first_s) / base), stream=track)
-    moments, index, last_s = Moments(clip), 0, 0.0
+    moments, index, timeline = Moments(clip), 0, Timeline(first_s)
     packets = container.demux(track)
     while True:
         try:
             packet = next(packets, None)
             frames: list[Any] = packet.decode() if packet is not None else []
         except av.error.FFmpegError as error:
-            yield Failure(source, index, f"{source}: damaged after {last_s:.2f} s ({reason(error)})")
+            yield Failure(source, index, f"{source}: damaged after {timeline.time_s:.2f} s ({reason(error)})")
             continue
         if packet is None:
             break
         for frame in frames:
-            if frame.pts is not None:  # damaged stamps may go back; time does not
-                last_s = max(last_s, float(frame.pts * base) - first_s)
-            if moments.over(last_s):
+            time_s = timeline.of_file(None if frame.pts is None else float(frame.pts * base))
+            if timeline.gone_back_s:
+                back = f"time stamps go back by {timeline.gone_back_s:.2f} s at {time_s:.2f} s; time goes on from there"
+                yield Failure(source, index, f"{source}: {back}")
+            if moments.over(time_s):
                 return
-            if not moments.take(last_s):
+            if not moments.take(time_s):
                 continue
             if frame.width * frame.height > max_pixels:  # a video may change its size
                 yield Failure(source, index, f"{source}: a frame of {frame.width} x {frame.height} pixels is too large")
                 continue
-            yield Frame(upright(frame.to_ndarray(format="bgr24"), frame.rotation), source, index, last_s)
+            yield Frame(upright(frame.to_ndarray(format="bgr24"), frame.rotation), source, index, time_s)
             index += 1
     declared_s = declared(container, track)
     wanted_s = declared_s if clip.end_s is None else min(declared_s, clip.end_s)
-    if last_s < wanted_s - MISSING_S:
-        yield Failure(source, index, f"{source}: truncated: it ends at {last_s:.2f} s of {declared_s:.2f} s")
+    if timeline.time_s < wanted_s - MISSING_S:
+        yield Failure(source, index, f"{source}: truncated: it ends at {timeline.time_s:.2f} s of {declared_s:.2f} s")
 
 
 def upright(image: Image, degrees: float) -> Image:

@@ -1,0 +1,108 @@
+"""`mien live`: what faces before a camera show, as it happens."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.predict import TIME
+from mien.cli.predict import seconds as parse_seconds
+
+if TYPE_CHECKING:
+    from mien.live import Live
+
+EXAMPLES = """Examples:
+
+mien live
+
+mien live rtsp://NAME:PASSWORD@camera.local/stream --out faces.csv
+
+mien live interview.mp4 --seconds 30
+
+mien live camera:1 --json | jq .label"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(live)
+
+
+def live(
+    source: Annotated[
+        str, typer.Argument(help="camera:0, camera:/dev/video2, an rtsp:// or http:// stream, or a video file.")
+    ] = "camera:0",
+    seconds: Annotated[
+        float | None, typer.Option(help="End after so long; else with Ctrl-C.", parser=parse_seconds, metavar=TIME)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face and frame.")] = False,
+    window: Annotated[
+        bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
+    detector: Annotated[str | None, typer.Option(help="libface (default), haar, yunet or whole.")] = None,
+    min_face: Annotated[
+        float | None, typer.Option(help="Smallest face wanted, in pixels; default: 2 % of the longer side.", min=1)
+    ] = None,
+    detect_every: Annotated[
+        int, typer.Option(help="Look for faces in every n-th frame, and go by their motion between.", min=1)
+    ] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
+) -> None:
+    """Show what faces express at this moment, until Ctrl-C; then how long each expression was shown.
+
+    On a terminal a table is kept up to date; else a line is printed for each change. The newest frame is read, and what
+    comes meanwhile is dropped. A file is played at its own pace.
+
+    Exit code: 0 done or Ctrl-C, 1 the source was lost, 2 nothing could be read or wrong use.
+    """
+    from mien.cli.live_view import Window, make_view
+    from mien.detect import default_detector_name, make_detector
+    from mien.live import Live, open_live
+    from mien.pipeline import Recognizer
+    from mien.records import Failure
+    from mien.results import open_writer
+
+    if seconds is not None and seconds <= 0:
+        raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
+    finder = make_detector(detector or default_detector_name(), min_face=min_face)
+    recognizer = Recognizer(model, finder, threads=threads)
+    pane = Window() if window else None
+    lost = False
+    with ExitStack() as stack:
+        writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite)) if out else None
+        newest = stack.enter_context(closing(open_live(source, seconds=seconds)))
+        idle = pane.is_open if pane else lambda: True
+        reading = Live(recognizer, newest, detect_every=detect_every, seconds=seconds, idle=idle)
+        view = make_view(reading, source, as_json=as_json)
+        try:
+            with view:
+                for moment in reading.run():
+                    lost = isinstance(moment, Failure)
+                    if writer:
+                        writer.write(moment if isinstance(moment, Failure) else moment.result)
+                    view.show(moment)
+                    if pane and not isinstance(moment, Failure):
+                        pane.show(moment)
+                        if not pane.is_open():
+                            break
+        except KeyboardInterrupt:
+            lost = False
+    _summarize(reading, out, err=as_json or not sys.stdout.isatty())
+    if lost:
+        raise typer.Exit(1 if reading.frames else 2)
+
+
+def _summarize(reading: Live, out: Path | None, *, err: bool) -> None:
+    totals = reading.finish()
+    if totals:
+        typer.secho(f"{'expression':10}  {'seconds':>8}  {'episodes':>8}  {'faces':>5}", bold=True, err=err)
+    for total in totals:
+        typer.echo(f"{total.label:10}  {total.seconds:8.1f}  {total.episodes:8}  {total.faces:5}", err=err)
+    where = f"; rows in {out}" if out else ""
+    typer.echo(f"{reading.frames} frames read, {reading.dropped} dropped, {reading.faces} faces{where}", err=True)

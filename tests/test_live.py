@@ -93,7 +93,7 @@ class Told:
         self.script = script
 
     def read_all(
-        self, frames: Iterator[Frame | Failure], *, detect_every: int = 1
+        self, frames: Iterator[Frame | Failure], *, detect_every: int = 1, ahead: bool = True
     ) -> Iterator[FrameReadings | Failure]:
         for item in frames:
             if isinstance(item, Failure):
@@ -231,7 +231,7 @@ def test_on_a_terminal_there_is_a_table(mien: Command, clip: Path, monkeypatch: 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     for name, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}.items():
         monkeypatch.setenv(name, value)
-    code, out, err = mien("live", clip, "--seconds", "0.8", "--threads", "1")
+    code, out, err = mien("live", clip, "--seconds", "2", "--threads", "1")
     assert code == 0, err
     for text in ("frames/s", "latency", "dropped", "shown for", "happy", "━"):
         assert text in out

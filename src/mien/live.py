@@ -134,7 +134,8 @@ class Live:
         Raises:
             MediaError: the source cannot be opened.
         """
-        for result in self._recognizer.read_all(self._frames(), detect_every=self._detect_every):
+        frames, every = self._frames(), self._detect_every
+        for result in self._recognizer.read_all(frames, detect_every=every, ahead=False):
             yield result if isinstance(result, Failure) else self._moment(result)
 
     def finish(self) -> list[Total]:

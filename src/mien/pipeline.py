@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mien.classify import classify
 from mien.clock import Stopwatch
 from mien.crop import Crops, cut
 from mien.detect import Detector, default_detector_name, make_detector
+from mien.detect.ahead import Sought, seek
 from mien.errors import MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
@@ -45,7 +47,9 @@ class Recognizer:
         max_pixels: a larger picture is refused before it is decoded.
 
     Attributes:
-        clock: the seconds spent so far in detecting, tracking, cutting and classifying.
+        threads: how many are used.
+        clock: the seconds spent so far in detecting (waiting for it, if several threads detect), tracking, cutting and
+            classifying.
 
     Raises:
         MienError: the model or the detector cannot be used; see `mien.errors`.
@@ -60,6 +64,7 @@ class Recognizer:
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
+        self.threads = threads or os.cpu_count() or 1
         self.session = Session(load_bundle(model), threads)
         if detector is None or isinstance(detector, str):
             detector = make_detector(detector or default_detector_name(), min_face=min_face)
@@ -90,7 +95,7 @@ class Recognizer:
         return self._classify(frame, faces, [None] * len(faces))
 
     def read_all(
-        self, frames: Iterable[Frame | Failure], *, detect_every: int = 1
+        self, frames: Iterable[Frame | Failure], *, detect_every: int = 1, ahead: bool = True
     ) -> Iterator[FrameReadings | Failure]:
         """Readings frame by frame; a frame that fails becomes a `Failure`, and the rest go on.
 
@@ -100,51 +105,56 @@ class Recognizer:
         Args:
             frames: in order; those of one source together.
             detect_every: in a video, look for faces in every n-th frame only, and go by their motion in between.
+            ahead: take frames before they are asked for, to look for faces in several at once; not while waiting for
+                a camera.
         """
-        source, tracker, count, last_s = None, Tracker(sure=0.0), 0, 0.0
-        stills: list[Frame | Failure] = []
-        for item in frames:
-            if isinstance(item, Failure) or item.time_s is None:
-                stills.append(item)
-                if _enough(stills):
-                    yield from self._read_stills(stills)
-                    stills = []
-                continue
+        tracker = Tracker(sure=0.0)
+        stills: list[Sought] = []
+        threads = self.threads if ahead else 1
+        with closing(seek(frames, self.detector, detect_every=detect_every, threads=threads)) as found:
+            for sought in found:
+                if isinstance(sought.item, Failure) or sought.item.time_s is None:
+                    stills.append(sought)
+                    if _enough(stills):
+                        yield from self._read_stills(stills)
+                        stills = []
+                    continue
+                yield from self._read_stills(stills)
+                stills = []
+                if sought.first:
+                    tracker = Tracker(sure=0.0)
+                try:
+                    yield self._follow(sought.item, sought.item.time_s, sought.faces, tracker)
+                except MienError as error:
+                    yield Failure(sought.item.source, sought.item.index, str(error))
             yield from self._read_stills(stills)
-            stills = []
-            if item.source != source or item.time_s < last_s:  # the same one may be named twice
-                source, tracker, count = item.source, Tracker(sure=0.0), 0
-            try:
-                yield self._follow(item, item.time_s, tracker, detect=count % detect_every == 0)
-            except MienError as error:
-                yield Failure(item.source, item.index, str(error))
-            count, last_s = count + 1, item.time_s
-        yield from self._read_stills(stills)
 
-    def _read_stills(self, items: Sequence[Frame | Failure]) -> Iterator[FrameReadings | Failure]:
-        found: list[tuple[Frame, list[Face]] | Failure] = [
-            item if isinstance(item, Failure) else self._find(item) for item in items
-        ]
+    def _read_stills(self, stills: Sequence[Sought]) -> Iterator[FrameReadings | Failure]:
+        found = [self._faces_of(sought) for sought in stills]
         crops = [self._cut(*each) for each in found if not isinstance(each, Failure)]
         expressions = iter(self._express(np.concatenate(crops)) if crops else ())
         for each in found:
             yield each if isinstance(each, Failure) else _gather(*each, list(islice(expressions, len(each[1]))))
 
-    def _find(self, frame: Frame) -> tuple[Frame, list[Face]] | Failure:
+    def _faces_of(self, sought: Sought) -> tuple[Frame, list[Face]] | Failure:
+        if isinstance(sought.item, Failure):
+            return sought.item
         try:
             with self.clock.stage("detect"):
-                return frame, self.detector.detect(frame.image)
+                return sought.item, sought.faces() if sought.faces else []
         except MienError as error:
-            return Failure(frame.source, frame.index, str(error))
+            return Failure(sought.item.source, sought.item.index, str(error))
 
-    def _follow(self, frame: Frame, time_s: float, tracker: Tracker, *, detect: bool) -> FrameReadings:
-        faces: list[Face] = []
-        if detect:
+    def _follow(
+        self, frame: Frame, time_s: float, faces: Callable[[], list[Face]] | None, tracker: Tracker
+    ) -> FrameReadings:
+        found: list[Face] = []
+        if faces:
             with self.clock.stage("detect"):
-                faces = self.detector.detect(frame.image)
+                found = faces()
         with self.clock.stage("track"):
-            found = tracker.update(faces, time_s) if detect else tracker.expect(time_s)
-        return self._classify(frame, [t.face for t in found], [t.track for t in found])
+            followed = tracker.update(found, time_s) if faces else tracker.expect(time_s)
+        return self._classify(frame, [t.face for t in followed], [t.track for t in followed])
 
     def _classify(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int | None]) -> FrameReadings:
         return _gather(frame, faces, self._express(self._cut(frame, faces)), tracks)
@@ -175,7 +185,8 @@ def _gather(
     return FrameReadings(frame, tuple(readings))
 
 
-def _enough(items: Sequence[Frame | Failure]) -> bool:
+def _enough(stills: Sequence[Sought]) -> bool:
     """Whether to read these before taking more: in good time, and without holding many large pictures."""
-    pixels = sum(item.image.shape[0] * item.image.shape[1] for item in items if isinstance(item, Frame))
-    return len(items) >= TOGETHER or pixels >= TOGETHER_PIXELS or isinstance(items[0], Failure)
+    frames = [sought.item for sought in stills if isinstance(sought.item, Frame)]
+    pixels = sum(frame.image.shape[0] * frame.image.shape[1] for frame in frames)
+    return len(stills) >= TOGETHER or pixels >= TOGETHER_PIXELS or isinstance(stills[0].item, Failure)

@@ -12,7 +12,10 @@ from mien.records import Face, Image
 
 
 class Detector(Protocol):
-    """Finds faces in a picture. Any object with this attribute and this method will do."""
+    """Finds faces in a picture. Any object with this attribute and this method will do.
+
+    One with an attribute `shareable` that is true is called from several threads at once.
+    """
 
     @property
     def name(self) -> str:

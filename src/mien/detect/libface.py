@@ -46,6 +46,8 @@ _loading = threading.Lock()
 class LibFaceDetector(ScaledDetector):
     """Faces with five landmarks from about 20 pixels upwards. Safe to share between threads; the GIL is released."""
 
+    shareable = True
+
     def __init__(self, *, min_face: float | None = None, min_score: float = DEFAULT_MIN_SCORE) -> None:
         """Load the library.
 

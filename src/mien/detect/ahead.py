@@ -1,0 +1,87 @@
+"""Detection in threads that run ahead of the reader: frames come back in their order, each with its faces to be."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from mien.detect.base import Detector
+from mien.records import Face, Failure, Frame, Image
+
+PIXELS_AHEAD = 2**25
+"""So many pixels wait at most, and the picture that exceeds them: large ones are not hoarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """One frame, or what became of it.
+
+    Attributes:
+        item: as it came.
+        faces: waits for its faces, and raises what the detector raises; None: not looked for.
+        first: whether a video or animation begins here.
+    """
+
+    item: Frame | Failure
+    faces: Callable[[], list[Face]] | None
+    first: bool = False
+
+
+def seek(
+    frames: Iterable[Frame | Failure], detector: Detector, *, detect_every: int = 1, threads: int = 1
+) -> Generator[Sought]:
+    """Look for faces in every frame of a still, and in every n-th one of a video.
+
+    Args:
+        frames: in order; those of one source together.
+        detector: used in several threads at once if its attribute `shareable` is true, else in the reader's alone.
+        detect_every: look into every n-th frame of a video only.
+        threads: how many look; with 1, no frame is taken before it is asked for.
+    """
+    if threads == 1 or not getattr(detector, "shareable", False):
+        yield from _sought(frames, detect_every, lambda image: partial(detector.detect, image))
+        return
+    pool, left = ThreadPoolExecutor(threads, thread_name_prefix="detect"), True
+    try:
+        sought = _sought(frames, detect_every, lambda image: pool.submit(detector.detect, image).result)
+        yield from _taken_ahead(sought, detect_every * threads)
+        left = False  # all are handed out, though the reader may not have asked for the last ones' faces yet
+    finally:
+        pool.shutdown(cancel_futures=left)
+
+
+def _sought(
+    frames: Iterable[Frame | Failure],
+    detect_every: int,
+    look: Callable[[Image], Callable[[], list[Face]]],
+) -> Generator[Sought]:
+    source, count, last_s = None, 0, 0.0
+    for item in frames:
+        if isinstance(item, Failure):
+            yield Sought(item, None)
+        elif item.time_s is None:
+            yield Sought(item, look(item.image))
+        else:
+            first = item.source != source or item.time_s < last_s  # the same one may be named twice
+            source, last_s, count = item.source, item.time_s, 0 if first else count + 1
+            yield Sought(item, look(item.image) if count % detect_every == 0 else None, first)
+
+
+def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
+    waiting: deque[Sought] = deque()
+    pixels = 0
+    for sought in items:
+        waiting.append(sought)
+        pixels += _pixels(sought)
+        while len(waiting) > count or pixels > PIXELS_AHEAD:
+            pixels -= _pixels(waiting[0])
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
+
+
+def _pixels(sought: Sought) -> int:
+    return 0 if isinstance(sought.item, Failure) else sought.item.image.shape[0] * sought.item.image.shape[1]

@@ -72,10 +72,11 @@ def train(
             bar.update(decoding, description=what, completed=done, total=total, visible=done < total)
 
         def on_step(epoch: int, step: int, steps: int) -> None:
-            bar.update(decoding, visible=False)
-            bar.update(
-                task, description=f"epoch {epoch + 1}/{wanted.epochs}", completed=step, total=steps, visible=True
-            )
+            done, total = epoch * steps + step, wanted.epochs * steps  # of the run: its end is what people wait for
+            if not bar.tasks[task].visible:
+                bar.update(decoding, visible=False)
+                bar.reset(task, total=total, completed=done, visible=True)
+            bar.update(task, description=f"epoch {epoch + 1}/{wanted.epochs}", completed=done)
 
         told = False
 

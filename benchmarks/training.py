@@ -2,10 +2,10 @@
 
 python benchmarks/training.py data/fer2013 [--pictures 4096] [--rounds 2]
 
-The plain loop is what tutorials and the course teach: a dataset that opens a file for each picture and each epoch and turns
-and lights it with Pillow, a `DataLoader` that puts them together, fp32, memory as it comes. Ours decodes once, augments whole
-batches (more richly), and computes in bf16 with channels last where the processor can. Ours is also measured in fp32, to
-tell what the arithmetic gains and what the rest.
+The plain loop is what tutorials and the course teach: a dataset that opens a file for each picture and each epoch and
+turns and lights it with Pillow, a `DataLoader` that puts them together, fp32, memory as it comes. Ours decodes once,
+augments whole batches (more richly), and computes in bf16 with channels last where the processor can. Ours is also
+measured in fp32, to tell what the arithmetic gains and what the rest.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 python benchmarks/volume.py [--pictures 5000] [--workers 2]
 
-The pictures are composed from the bundled samples: moved, resized and lit differently, 1280 x 960.
+The pictures are composed from the bundled samples: moved, resized and lit differently, 640 x 480.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance
 
 from mien import Recognizer
 
-SIZE = (1280, 960)
+SIZE = (640, 480)
 
 
 def compose(folder: Path, count: int) -> None:
@@ -29,10 +29,10 @@ def compose(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     for number in range(count):
         canvas = Image.new("RGB", SIZE, tuple(int(v) for v in rng.integers(40, 200, 3)))
-        width = int(rng.integers(800, SIZE[0]))
+        width = int(rng.integers(420, SIZE[0]))
         view = group.resize((width, round(width * group.height / group.width)))
         view = ImageEnhance.Brightness(view).enhance(float(rng.uniform(0.7, 1.2)))
-        canvas.paste(view, (int(rng.integers(0, SIZE[0] - width + 1)), int(rng.integers(0, 60))))
+        canvas.paste(view, (int(rng.integers(0, SIZE[0] - width + 1)), int(rng.integers(0, 40))))
         canvas.save(folder / f"{number:06}.jpg", quality=88)
 
 

@@ -65,6 +65,30 @@ def test_classes_come_by_name_from_fer2013s_own_order(fer: tuple[Path, Path], tm
     assert np.asarray(Image.open(train.samples[1].path)).tolist() == [[20] * 48] * 48
 
 
+def test_the_majority_of_the_votes_may_decide(tmp_path: Path):
+    cast = {  # neutral, happy, surprise, sad, angry, disgust, fear, contempt, unknown, no face
+        "happy": [1, 9, *[0] * 8],
+        "contempt": [1, 1, 0, 0, 0, 0, 0, 6, 0, 2],
+        "neutral": [4, 1, 1, 1, 1, 1, 1, 0, 0, 0],  # those whom one annotator chose do not count
+        "half": [5, 5, *[0] * 8],
+        "nobody knows": [1, *[0] * 7, 9, 0],
+        "no face": [*[0] * 9, 10],
+        "nothing": [0] * 10,
+    }
+    faces = write_csv(
+        tmp_path / "f.csv", [["emotion", "pixels", "Usage"], *[[0, pixels(i), "Training"] for i in range(len(cast))]]
+    )
+    rows = [["Training", f"fer{i}.png", *votes] for i, votes in enumerate(cast.values())]
+    votes = write_csv(tmp_path / "v.csv", [VOTES_HEADER, *rows])
+    report = import_fer2013(faces, tmp_path / "out", votes, by_votes=True)
+    assert {label for _, label in report.written} == {"happy", "contempt", "neutral"}
+    assert (report.undecided, report.with_votes) == (4, 3)
+    train = read_split(tmp_path / "out", "train")
+    assert {s.label: s.votes["contempt"] for s in train.samples} == {"contempt": 6, "happy": 0, "neutral": 0}
+    with pytest.raises(DatasetError, match="classes by votes need"):
+        import_fer2013(faces, tmp_path / "out", by_votes=True)
+
+
 def test_without_votes_there_are_none(fer: tuple[Path, Path], tmp_path: Path):
     import_fer2013(fer[0], tmp_path / "out")
     assert not (tmp_path / "out/votes.csv").exists()

@@ -26,18 +26,26 @@ def import_(
         Path | None, typer.Option("--votes", help="FER+'s fer2013new.csv; its votes go into votes.csv.")
     ] = None,
     classes: Annotated[str, typer.Option("--classes", help="Only these, with commas between: happy,neutral,sad.")] = "",
+    by_votes: Annotated[
+        bool,
+        typer.Option(
+            "--by-votes",
+            help="Eight classes, contempt among them, by the majority of FER+'s votes; undecided ones are left out.",
+        ),
+    ] = False,
 ) -> None:
     """Turn fer2013.csv into folders: Training -> train, PublicTest -> validation, PrivateTest -> test."""
     from mien.dataset import import_fer2013
-    from mien.dataset.fer2013 import FER2013_ORDER
 
     with progress() as bar:
         task = bar.add_task("importing", total=None, note="")
-        wanted = classes.split(",") if classes else FER2013_ORDER
-        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done), wanted)
+        wanted = classes.split(",") if classes else None
+        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done), wanted, by_votes)
     for (split, label), count in sorted(report.written.items()):
         typer.echo(f"{split:12} {label:10} {count:6}")
     typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))
+    if by_votes:
+        typer.echo(f"{report.undecided} left out: no class has more than half of the votes")
     for line in report.failed:
         typer.echo(f"mien: {line}", err=True)
     if report.failed:

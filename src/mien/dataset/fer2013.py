@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -31,15 +31,20 @@ VOTE_COLUMNS = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
 NOT_A_FACE = "not_a_face"
+FER_PLUS_CLASSES = tuple(sorted([*FER2013_ORDER, "contempt"]))
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What `import_fer2013` did: pictures written per (split, class), and each bad row with its reason."""
+    """What `import_fer2013` did: pictures written per (split, class), and each bad row with its reason.
+
+    `undecided` counts the pictures that were left out because no class has the majority of the votes.
+    """
 
     written: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     with_votes: int = 0
     failed: list[str] = field(default_factory=list[str])
+    undecided: int = 0
 
 
 def import_fer2013(
@@ -47,7 +52,8 @@ def import_fer2013(
     out: Path,
     votes_csv: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
-    classes: Sequence[str] = FER2013_ORDER,
+    classes: Sequence[str] | None = None,
+    by_votes: bool = False,
 ) -> ImportReport:
     """Write `out/<split>/<class>/ferNNNNNNN.png`, and `out/votes.csv` when FER+'s file is given.
 
@@ -56,15 +62,19 @@ def import_fer2013(
         out: folder to make; pictures already there are written again.
         votes_csv: FER+'s `fer2013new.csv`: same rows in the same order.
         progress: called with the number of rows done.
-        classes: the only ones written; rows of other classes are passed over.
+        classes: the only ones written; rows of other classes are passed over. None: all.
+        by_votes: the class is FER+'s, one of eight, by the majority of the votes: see `majority`.
 
     Returns:
         counts per split and class; a row that cannot be read is left out and named in `failed`.
 
     Raises:
-        DatasetError: a file is missing, lacks a column, or the two files do not belong together; an unknown class.
+        DatasetError: a file is missing, lacks a column, or the two files do not belong together; an unknown class;
+            `by_votes` without votes.
     """
-    report, wanted = ImportReport(), _wanted(classes)
+    if by_votes and not votes_csv:
+        raise DatasetError(f"{pixels_csv}: classes by votes need FER+'s fer2013new.csv; give it with --votes")
+    report, wanted = ImportReport(), _wanted(classes, FER_PLUS_CLASSES if by_votes else FER2013_ORDER)
     votes_rows: list[list[str]] = []
     seen: set[Path] = set()
     pairs = zip_longest(_rows(pixels_csv, ("emotion", "pixels", "Usage")), _votes(votes_csv))
@@ -75,10 +85,13 @@ def import_fer2013(
             )
         try:
             label, split, image = _parse(row)
+            if by_votes and votes:
+                label = majority({_vote_name(c): int(votes[c] or 0) for c in VOTE_COLUMNS})
         except ValueError as error:
             report.failed.append(f"{pixels_csv}, row {index + 1}: {error}")
             continue
-        if label not in wanted:
+        if label is None or label not in wanted:
+            report.undecided += label is None
             continue
         name = (votes or {}).get("Image name") or f"fer{index:07d}.png"
         target = out / split / label / Path(name).name
@@ -99,14 +112,31 @@ def import_fer2013(
     return report
 
 
-def _wanted(classes: Sequence[str]) -> set[str]:
-    wanted = {canonical(c) for c in classes}
-    unknown = sorted(wanted - set(FER2013_ORDER))
+def majority(votes: Mapping[str, int]) -> str | None:
+    """The class of FER+ that more than half of the votes name, or None (Barsoum et al., arXiv 1608.01041).
+
+    As in its authors' evaluation, a class that a single annotator chose does not count, and a picture whose majority
+    takes it for no face, or does not know, has no class.
+
+    Args:
+        votes: of each of `FER_PLUS_CLASSES`, unknown, and not_a_face.
+    """
+    counted = {name: count for name, count in votes.items() if count > 1}
+    name = max(counted, key=lambda name: counted[name], default="")
+    decided = name in FER_PLUS_CLASSES and 2 * counted[name] > sum(counted.values())
+    return name if decided else None
+
+
+def _wanted(classes: Sequence[str] | None, known: Sequence[str]) -> set[str]:
+    wanted = {canonical(c) for c in (known if classes is None else classes)}
+    unknown = sorted(wanted - set(known))
     if unknown or not wanted:
-        raise DatasetError(
-            f"no class {', '.join(unknown)!r} in fer2013.csv: there are {', '.join(sorted(FER2013_ORDER))}"
-        )
+        raise DatasetError(f"no class {', '.join(unknown)!r} there: there are {', '.join(sorted(known))}")
     return wanted
+
+
+def _vote_name(column: str) -> str:
+    return NOT_A_FACE if column == "NF" else canonical(column)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
@@ -127,7 +157,7 @@ def _votes(path: Path | None) -> Iterator[dict[str, str]]:
         yield from _rows(path, ("Usage", "Image name", *VOTE_COLUMNS))
 
 
-def _parse(row: dict[str, str]) -> tuple[str, str, NDArray[np.uint8]]:
+def _parse(row: dict[str, str]) -> tuple[str | None, str, NDArray[np.uint8]]:
     emotion, usage = row["emotion"], row["Usage"]
     if not (emotion.isdigit() and int(emotion) < len(FER2013_ORDER)):
         raise ValueError(f"column emotion: expected 0..{len(FER2013_ORDER) - 1}, found {emotion!r}")
@@ -140,7 +170,7 @@ def _parse(row: dict[str, str]) -> tuple[str, str, NDArray[np.uint8]]:
 
 
 def _write_votes(path: Path, rows: list[list[str]]) -> None:
-    names = [NOT_A_FACE if c == "NF" else canonical(c) for c in VOTE_COLUMNS]
+    names = [_vote_name(c) for c in VOTE_COLUMNS]
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", *names], *rows])

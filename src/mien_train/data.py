@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +149,12 @@ def pack(split: Split, target: InputSpec, cache: Path, progress: Callable[[int],
 
 
 def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callable[[int], None]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    # Beside its place: another process may be at the same, and a third read what the first has made.
+    begun = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(begun, ignore_errors=True)
+    begun.mkdir(parents=True)
     shape = (len(split), target.height, target.width, target.channels)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    images = np.lib.format.open_memmap(begun / "images.npy", "w+", np.uint8, shape)
     rows: list[int] = []
     keys: list[str] = []
     failed: list[str] = []
@@ -164,13 +169,22 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
             keys.append(pixel_key(frame.image))
         progress(i + 1)
     if not rows:
+        shutil.rmtree(begun, ignore_errors=True)
         raise DatasetError(
             f"{split.root}, split {split.name}: none of {len(split)} pictures can be read; the first: {failed[0]}"
         )
     images.flush()
-    temporary = folder / "pack.tmp"
-    temporary.write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
-    temporary.replace(folder / "pack.json")  # last: a cache without it is made again
+    del images  # an open file cannot be moved everywhere
+    try:
+        (begun / "pack.json").write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
+        if folder.exists() and not (folder / "pack.json").exists():
+            shutil.rmtree(folder)
+        begun.replace(folder)
+    except OSError:
+        if not (folder / "pack.json").exists():
+            raise
+    for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a slower process, or of one that was killed
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def pixel_key(image: Image) -> str:

@@ -55,7 +55,7 @@ def detected_views(
                 found[int(row)] = face
             on_crop(done + 1, len(rows))
     views = views_of(found, crops.shape, align, len(rows))
-    temporary = cache.with_suffix(".tmp.npy")
+    temporary = cache.with_suffix(f".{os.getpid()}.tmp.npy")
     np.save(temporary, views)
     temporary.replace(cache)
     return views

@@ -1,0 +1,325 @@
+"""A study in its storage: opening and claiming it, bringing back what dead processes held, reading it as records."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from mien.errors import TrainingError
+from mien.study import State, Study, Trial, Value
+from mien_train.loop import difference
+from mien_train.recipe import Recipe, parse_recipe
+from mien_train.space import Space
+
+HEARTBEAT_S, GRACE_S = 20, 120
+"""How often a trial says that it lives, and after what silence anyone may take it for dead."""
+
+TRIES = 3
+"""So often a trial is begun whose process dies; then its values are left alone."""
+
+IMPORTANCE_TRIALS = 4
+"""Fewer complete trials tell nothing of what matters."""
+
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is and how it is run; the same in every process that works on it.
+
+    Attributes:
+        recipe: the base recipe, with the epochs of a trial.
+        fingerprint: of the data.
+        startup: so many trials come first, drawn at random and never stopped early.
+        deadline: in seconds since the epoch; no trial starts after it.
+        threads: of each worker.
+        without: a CSV of pictures to leave out.
+    """
+
+    data: Path
+    out: Path
+    storage: str
+    name: str
+    space: Space
+    recipe: Recipe
+    fingerprint: str
+    trials: int
+    threads: int
+    seed: int = 0
+    startup: int = 5
+    deadline: float | None = None
+    without: Path | None = None
+
+    def claim(self) -> dict[str, Any]:
+        """What must be equal for two commands to work on one study."""
+        return {
+            "data_fingerprint": self.fingerprint,
+            "space": self.space.as_dict(),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+
+class SeededSampler(BaseSampler):
+    """TPE whose draws for a trial depend on the seed, its number and what came before, not on which process asks.
+
+    A plain seeded sampler starts anew in each process: workers, and a study that goes on, would repeat its draws.
+    """
+
+    def __init__(self, seed: int, startup: int) -> None:
+        self._seed, self._startup = seed, startup
+        self._inner: BaseSampler = self._make(0)
+
+    def _make(self, number: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._inner = self._make(trial.number)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+
+def default_storage(out: Path) -> str:
+    """The database in the study's folder."""
+    return f"sqlite:///{(out / 'study.db').resolve().as_posix()}"
+
+
+def shown_storage(storage: str) -> str:
+    """The address without its password.
+
+    Raises:
+        TrainingError: it is no address of a database.
+    """
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except ArgumentError as error:
+        raise TrainingError(
+            "--storage: expected the address of a database, as sqlite:///study.db or postgresql://user@host/name, "
+            "found something else"
+        ) from error
+
+
+@contextmanager
+def storage_errors(storage: str) -> Iterator[None]:
+    """Errors of the database as `TrainingError`, without a password."""
+    try:
+        yield
+    except ImportError as error:
+        raise TrainingError(
+            f"{shown_storage(storage)}: the driver of this database is missing ({error.__cause__ or error}); for "
+            "PostgreSQL: pip install psycopg2-binary"
+        ) from error
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error
+        raise TrainingError(f"{shown_storage(storage)}: the database cannot be used ({cause})") from error
+
+
+def open_study(plan: Plan) -> optuna.Study:
+    """The study of `plan`, made or gone on with.
+
+    Raises:
+        TrainingError: the storage cannot be used, or holds a study of this name with another claim.
+    """
+    study = connect(plan)
+    with storage_errors(plan.storage):
+        if "claim" not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_user_attr("claim", plan.claim())
+            params = plan.space.params_of(plan.recipe)
+            if params:  # the first trial is what there was: what comes after can be told from it
+                study.enqueue_trial(params, user_attrs={"is_base": True}, skip_if_exists=True)
+        _check(plan, study.user_attrs.get("claim"))
+    return study
+
+
+def connect(plan: Plan) -> optuna.Study:
+    """The study, made if it is not there, with sampler and pruner."""
+    optuna.logging.set_verbosity(logging.ERROR)
+    warmup = max(plan.recipe.epochs // 4, 1)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=plan.startup, n_warmup_steps=warmup)
+    # Workers on one sqlite file wait for each other.
+    options = {"connect_args": {"timeout": 120}} if plan.storage.startswith("sqlite") else {"pool_pre_ping": True}
+    with storage_errors(plan.storage), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.RDBStorage(
+            plan.storage, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
+        )
+        return optuna.create_study(
+            storage=storage, sampler=SeededSampler(plan.seed, plan.startup), pruner=pruner, study_name=plan.name,
+            direction="maximize", load_if_exists=True,
+        )  # fmt: skip
+
+
+def _check(plan: Plan, found: dict[str, Any] | None) -> None:
+    wanted = json.loads(json.dumps(plan.claim()))
+    if found is None:
+        raise TrainingError(
+            f"{shown_storage(plan.storage)} holds a study {plan.name!r} that mien did not make; choose another --name"
+        )
+    # Fields that recipes have got since then have their defaults.
+    found = {**found, "recipe": parse_recipe(found["recipe"], "the study's recipe").model_dump(mode="json")}
+    if found != wanted:
+        changed = [key for key in wanted if found.get(key) != wanted[key]]
+        raise TrainingError(
+            f"{plan.out} holds a study with another {' and '.join(changed)}: {difference(found, wanted)}; choose "
+            "another --out (and --name, on a shared storage)"
+        )
+
+
+def whose(pid: int | None = None) -> str:
+    """A process of this machine, by default this one, for others to see whether it lives."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"
+
+
+def recover(study: optuna.Study) -> None:
+    """Mark trials of dead processes as failed, and queue them again: no value that was drawn is lost."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if _is_dead(trial):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    trials = study.get_trials(deepcopy=False)
+    again = {t.user_attrs.get("retry_of") for t in trials}
+    for trial in trials:
+        folder = folder_of(trial)
+        tries = sum(_is_lost(t) and folder_of(t) == folder for t in trials)
+        if _is_lost(trial) and trial.number not in again and tries < TRIES:
+            about = {"retry_of": trial.number, "folder": folder, "is_base": trial.user_attrs.get("is_base", False)}
+            study.enqueue_trial(trial.params, user_attrs=about)
+
+
+def fail_trials_of(study: optuna.Study, process: str) -> None:
+    """Mark the running trials of a process that is known to have died."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("worker") == process:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def folder_of(trial: FrozenTrial | optuna.Trial) -> int:
+    """Number of the trial whose run folder it uses: its own, or of the one that it tries again."""
+    return int(trial.user_attrs.get("folder", trial.number))
+
+
+def counts(study: optuna.Study) -> tuple[int, int]:
+    """How many trials are finished, and how many are running."""
+    trials = study.get_trials(deepcopy=False)
+    ended = sum(t.state.is_finished() and not _is_lost(t) for t in trials)
+    return ended, sum(t.state == TrialState.RUNNING for t in trials)
+
+
+def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the highest accuracy, of equals the first."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    return max(complete, key=lambda t: (t.value or 0.0, -t.number), default=None)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """How much each field decides whether a trial is among the good ones; shares, summing to 1."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < IMPORTANCE_TRIALS or len({t.value for t in complete}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()  # the others need scikit-learn
+        return {k: float(v) for k, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
+
+
+def as_records(
+    study: optuna.Study, plan: Plan, weights: Mapping[str, float], best_recipe: str = "", command: str = ""
+) -> Study:
+    """The study for reports."""
+    trials = study.get_trials(deepcopy=False)
+    shown = [_record(t) for t in trials if t.state in STATES]
+    return Study(
+        plan.name, str(plan.data), plan.trials, plan.recipe.epochs, plan.space.fields(), tuple(shown), weights,
+        best_recipe, command,
+    )  # fmt: skip
+
+
+def _record(trial: FrozenTrial) -> Trial:
+    curve = tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values))
+    params: dict[str, Value] = dict(trial.params)
+    start, end = trial.datetime_start, trial.datetime_complete
+    return Trial(
+        number=trial.number,
+        state="interrupted" if _is_lost(trial) else STATES[trial.state],
+        accuracy=trial.value if trial.state == TrialState.COMPLETE else (curve[-1] if curve else None),
+        params=params,
+        curve=curve,
+        started=start.isoformat(timespec="seconds") if start else "",
+        seconds=(end - start).total_seconds() if start and end else None,
+        reason=trial.user_attrs.get("failure", ""),
+        is_base=bool(trial.user_attrs.get("is_base", False)),
+        same_as=trial.user_attrs.get("same_as"),
+    )
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    """Whether its process died, or was interrupted; a trial that failed of itself says why."""
+    return trial.state == TrialState.FAIL and "failure" not in trial.user_attrs
+
+
+def _is_dead(trial: FrozenTrial) -> bool:
+    """Whether a running trial belongs to a process of this machine that is gone."""
+    worker = str(trial.user_attrs.get("worker", ""))
+    host, _, pid = worker.rpartition(":")
+    if worker == whose():  # who asks trains nothing: an earlier process, in an earlier container, had this number
+        return True
+    if not pid:  # killed before it could say who it is
+        start = trial.datetime_start
+        return start is not None and (datetime.now() - start).total_seconds() > GRACE_S
+    return host == socket.gethostname() and not _lives(int(pid))
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":  # there, signal 0 ends a process; its silence will tell
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

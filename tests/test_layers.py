@@ -14,7 +14,7 @@ SRC = Path(__file__).parents[1] / "src"
 # A module may import from its own group and from groups above it in this list.
 LAYERS = [
     {"errors", "_version"},
-    {"clock", "records"},
+    {"clock", "records", "study"},
     {"geometry", "journal", "lettering", "manifest", "onnxfile", "rows"},
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
     {"blur", "bundle", "detect", "dataset", "draw", "episodes", "film", "results", "sound", "steady", "track"},
@@ -33,7 +33,7 @@ TRAINING_MAY_IMPORT = {
     "bundle", "crop", "dataset", "detect", "errors", "geometry", "intervals", "manifest", "media", "metrics", "records",
     "session", "study", "verify",
 }  # fmt: skip
-HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas"}
+HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 
 
 def imports(path: Path) -> set[str]:

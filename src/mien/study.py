@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 Value = str | int | float | bool
@@ -89,7 +90,7 @@ class Study:
     best_recipe: str = ""
     command: str = ""
 
-    @property
+    @cached_property
     def finished(self) -> Sequence[Trial]:
         """Trials that came to an end of their own."""
         return [t for t in self.trials if t.state in FINISHED]
@@ -98,12 +99,12 @@ class Study:
         """The trials in one state."""
         return [t for t in self.trials if t.state == state]
 
-    @property
+    @cached_property
     def best(self) -> Trial | None:
         """The complete trial with the highest accuracy, of equals the first."""
         return max(self.of_state("complete"), key=lambda t: (t.accuracy or 0.0, -t.number), default=None)
 
-    @property
+    @cached_property
     def base(self) -> Trial | None:
         """The complete trial of the recipe that the study began with, if it is one of those that can be searched."""
         return next((t for t in self.of_state("complete") if t.is_base), None)

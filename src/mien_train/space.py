@@ -1,7 +1,7 @@
-"""A search space: which fields of a recipe are searched, and among which values. Declared in TOML, shaped like a recipe.
+"""A search space: which fields of a recipe are searched, and among which values; in TOML, shaped like a recipe.
 
-An entry is a field with `choices`, or with `low` and `high` and perhaps `log` or `step`. `choices` directly in a part of
-the recipe (`[network]`) are tables of fields that are chosen together.
+An entry is a field with `choices`, or with `low` and `high` and perhaps `log` or `step`. `choices` directly in a part
+of the recipe (`[network]`) are tables of fields that are chosen together.
 """
 
 from __future__ import annotations
@@ -159,10 +159,11 @@ def parse_space(values: dict[str, Any], source: str, base: Recipe) -> Space:
     entries: list[Entry] = []
     problems: list[str] = []
     for path, value in _walk(values, ""):
-        try:
-            entries.append(_joint(path, value) if path in PARTS else _entry(path, value))
-        except _Wrong as error:
-            problems.append(str(error))
+        found = _read(path, value)
+        if isinstance(found, Entry):
+            entries.append(found)
+        else:
+            problems.append(found)
     named = [path for entry in entries for path in entry.named()]
     problems += [f"{path}: searched by two entries" for path in sorted({p for p in named if named.count(p) > 1})]
     if not problems and not entries:
@@ -176,6 +177,14 @@ def parse_space(values: dict[str, Any], source: str, base: Recipe) -> Space:
 
 class _Wrong(Exception):
     """One thing that is wrong with a space."""
+
+
+def _read(path: str, value: Any) -> Entry | str:
+    """An entry, or what is wrong with it."""
+    try:
+        return _joint(path, value) if path in PARTS else _entry(path, value)
+    except _Wrong as error:
+        return str(error)
 
 
 def _walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -40,9 +40,11 @@ IMPORTANCE_TRIALS = 4
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
+    TrialState.FAIL: "interrupted",
     TrialState.RUNNING: "running",
 }
+"""In Optuna's words and in ours. A trial that failed of itself is PRUNED and says why; FAIL is left for those whose
+process died or was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,10 @@ def recover(study: optuna.Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     trials = study.get_trials(deepcopy=False)
     again = {t.user_attrs.get("retry_of") for t in trials}
-    for trial in trials:
+    lost = [t for t in trials if t.state == TrialState.FAIL]
+    for trial in lost:
         folder = folder_of(trial)
-        tries = sum(_is_lost(t) and folder_of(t) == folder for t in trials)
-        if _is_lost(trial) and trial.number not in again and tries < TRIES:
+        if trial.number not in again and sum(folder_of(t) == folder for t in lost) < TRIES:
             about = {"retry_of": trial.number, "folder": folder, "is_base": trial.user_attrs.get("is_base", False)}
             study.enqueue_trial(trial.params, user_attrs=about)
 
@@ -245,7 +247,7 @@ def folder_of(trial: FrozenTrial | optuna.Trial) -> int:
 def counts(study: optuna.Study) -> tuple[int, int]:
     """How many trials are finished, and how many are running."""
     trials = study.get_trials(deepcopy=False)
-    ended = sum(t.state.is_finished() and not _is_lost(t) for t in trials)
+    ended = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
     return ended, sum(t.state == TrialState.RUNNING for t in trials)
 
 
@@ -281,24 +283,20 @@ def as_records(
 def _record(trial: FrozenTrial) -> Trial:
     curve = tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values))
     params: dict[str, Value] = dict(trial.params)
+    reason = str(trial.user_attrs.get("failure", ""))
     start, end = trial.datetime_start, trial.datetime_complete
     return Trial(
         number=trial.number,
-        state="interrupted" if _is_lost(trial) else STATES[trial.state],
+        state="failed" if reason else STATES[trial.state],
         accuracy=trial.value if trial.state == TrialState.COMPLETE else (curve[-1] if curve else None),
         params=params,
         curve=curve,
         started=start.isoformat(timespec="seconds") if start else "",
         seconds=(end - start).total_seconds() if start and end else None,
-        reason=trial.user_attrs.get("failure", ""),
+        reason=reason,
         is_base=bool(trial.user_attrs.get("is_base", False)),
         same_as=trial.user_attrs.get("same_as"),
     )
-
-
-def _is_lost(trial: FrozenTrial) -> bool:
-    """Whether its process died, or was interrupted; a trial that failed of itself says why."""
-    return trial.state == TrialState.FAIL and "failure" not in trial.user_attrs
 
 
 def _is_dead(trial: FrozenTrial) -> bool:

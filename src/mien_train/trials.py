@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -59,7 +60,8 @@ def work(plan: Plan, lock: Lock, on_change: Callable[[], None] = lambda: None) -
                 if finished >= plan.trials:
                     return
                 if finished + running < plan.trials:
-                    study.optimize(lambda trial: _try(trial, plan, taken.free, on_change), n_trials=1, catch=FAILURES)
+                    objective = partial(_try, plan=plan, free=taken.free, on_change=on_change)
+                    study.optimize(objective, n_trials=1)
                     _tidy(study, plan.out)
                     on_change()
                     continue
@@ -117,7 +119,8 @@ def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: C
         train(plan.data, run, recipe, on_epoch, without=plan.without, cache=plan.out / "cache")
     except FAILURES as error:
         trial.set_user_attr("failure", str(error) or type(error).__name__)
-        raise
+        # Not as Optuna's FAIL: the sampler does not look at those, and would propose the like again and again.
+        raise optuna.TrialPruned from error
     assert last is not None, "a trial has at least one epoch"
     return last
 
@@ -130,7 +133,7 @@ def run_folder(out: Path, number: int) -> Path:
 def _twin(trial: optuna.Trial) -> FrozenTrial | None:
     """An earlier finished trial with the same values: equal recipes give equal weights, so nothing new would come."""
     done = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return next((t for t in done if t.params == trial.params), None)
+    return next((t for t in done if t.params == trial.params and "failure" not in t.user_attrs), None)
 
 
 def _take_over(trial: optuna.Trial, twin: FrozenTrial) -> float:
@@ -147,7 +150,7 @@ def _tidy(study: optuna.Study, out: Path) -> None:
     trials = study.get_trials(deepcopy=False)
     best = best_trial(trials)
     for trial in trials:
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "failure" in trial.user_attrs:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             run = run_folder(out, folder_of(trial))
             (run / "checkpoint.pt").unlink(missing_ok=True)
             if trial is not best and not (best and folder_of(trial) == folder_of(best)):

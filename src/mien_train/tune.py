@@ -1,7 +1,7 @@
 """What `mien tune` does: search a space of recipes on one or several processes, and keep the best one.
 
-A study is a folder: `study.db` (unless another database holds it), `best.toml`, `trials/<number>/` (run folders; the best
-one with its weights) and `cache/` (decoded pictures, shared by all trials).
+A study is a folder: `study.db` (unless another database holds it), `best.toml`, `trials/<number>/` (run folders; the
+best one with its weights) and `cache/` (decoded pictures, shared by all trials).
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def tune(
     base = load_recipe(recipe) if recipe else parse_recipe({}, "recipe")
     if base.teacher_share:
         raise TrainingError(
-            f"{recipe}: trials have no teachers, and teacher_share is {base.teacher_share:g}; set it to 0 for the search"
+            f"{recipe}: trials have no teachers, and teacher_share is {base.teacher_share:g}; set it to 0 for the "
+            "search"
         )
     tried = parse_recipe({**base.model_dump(), "epochs": epochs or base.epochs}, str(recipe or "recipe"))
     plan = Plan(
@@ -159,9 +160,9 @@ def _command(plan: Plan, epochs: int) -> str:
 def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: Plan, command: str) -> str:
     searched = ", ".join(entry.name for entry in plan.space.entries)
     head = (
-        f"# The best of {ended} trials of the study {plan.name!r} by `mien tune`: trial {number}, {accuracy:.2%} of the\n"
-        f"# validation pictures that do not stand in training, after {recipe.epochs} epochs. The best of many is flattered\n"
-        f"# by chance: measure the trained model on pictures that the search never saw.\n"
+        f"# The best of {ended} trials of the study {plan.name!r} by `mien tune`: trial {number}, {accuracy:.2%} of\n"
+        f"# the validation pictures that do not stand in training, after {recipe.epochs} epochs. The best of many is\n"
+        f"# flattered by chance: measure the trained model on pictures that the search never saw.\n"
         f"# Data: fingerprint {plan.fingerprint}. Searched: {searched}.\n"
         f"# Torch {torch.__version__}, Python {platform.python_version()}, {plan.threads} threads.\n"
         f"#   {command}\n"
@@ -205,8 +206,8 @@ def _work_together(study: optuna.Study, plan: Plan, workers: int, look: Callable
             process.terminate()
     if all(ends):
         raise TrainingError(
-            f"every worker died (the last one {_how(ends[-1])}); what is finished is kept: give the same command again, "
-            "with fewer --workers if memory ran out"
+            f"every worker died (the last one {_how(ends[-1])}); what is finished is kept: give the same command "
+            "again, with fewer --workers if memory ran out"
         )
 
 

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from mien._version import __version__
-from mien.cli import audit, compare, compress, data, evaluate, live, models, predict, train
+from mien.cli import audit, compare, compress, data, evaluate, live, models, predict, train, tune
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ compare.register(app)
 audit.register(app)
 models.register(app)
 train.register(app)
+tune.register(app)
 compress.register(app)
 data.register(app)
 

@@ -18,6 +18,12 @@ mien export runs/first --data data/fer2013 --out first.onnx
 
 mien export face_expression.pth --network si100b --classes happy,neutral,sad --out student.onnx"""
 
+EXTRAS = {
+    "train": ("training", {"torch", "onnx", "onnxscript", "matplotlib", "tomli", "tensorboardX"}),
+    "tune": ("tuning", {"optuna", "sqlalchemy", "tomli_w"}),
+}
+"""What each extra is for, and the packages that it brings."""
+
 HEADER = (
     f"{'epoch':>9}  {'rate':>7}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>9}  {'accuracy':>8}  "
     f"{'no repeats':>10}  {'s':>5}"
@@ -168,8 +174,10 @@ def trainer(module: str) -> object:
     try:
         return import_module(f"mien_train.{module}")
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in {"torch", "onnx", "onnxscript", "matplotlib", "tomli", "tensorboardX"}:
-            raise TrainingError(
-                f"training needs {error.name}, which is not installed; run: pip install 'mien[train]'"
-            ) from error
+        missing = (error.name or "").split(".")[0]
+        for extra, (what, packages) in EXTRAS.items():
+            if missing in packages:
+                raise TrainingError(
+                    f"{what} needs {error.name}, which is not installed; run: pip install 'mien[{extra}]'"
+                ) from error
         raise

@@ -8,6 +8,8 @@ from mien.report.comparison import to_text as comparison_to_text
 from mien.report.comparison_page import to_html as comparison_to_html
 from mien.report.document import SCHEMA_VERSION, to_json
 from mien.report.page import to_html
+from mien.report.study import to_json as study_to_json
+from mien.report.study_page import to_html as study_to_html
 from mien.report.terminal import course_lines, to_text
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "comparison_to_json",
     "comparison_to_text",
     "course_lines",
+    "study_to_html",
+    "study_to_json",
     "to_html",
     "to_json",
     "to_text",

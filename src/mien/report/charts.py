@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 
 from mien import metrics, ranking
 from mien.intervals import Estimate
+from mien.report.svg import BLUE, GRID, INK, VERMILION, WIDTH, rect, svg, text
 from mien.scores import ClassScores
 
-WIDTH = 360
-BLUE, VERMILION, INK, GRID = "#0072B2", "#D55E00", "#1a1a1a", "#d8d8d8"
 LINES = (
     (BLUE, ""), (VERMILION, "7 3"), ("#007A5A", "2 2"), ("#A14F7F", "9 3 2 3"), ("#8A6100", "12 4"), ("#3B7EA1", "4 4"),
     ("#1a1a1a", "1 3"),
@@ -37,8 +35,8 @@ def bars(classes: Sequence[ClassScores]) -> str:
     rows: list[str] = []
     y = 16
     for c in classes:
-        rows.append(_text(0, y, c.name, weight="600"))
-        rows.append(_text(WIDTH, y, f"{c.support} samples", anchor="end", size=11))
+        rows.append(text(0, y, c.name, weight="600"))
+        rows.append(text(WIDTH, y, f"{c.support} samples", anchor="end", size=11))
         for name, estimate, fill in (
             ("precision", c.precision, BLUE),
             ("recall", c.recall, "#56B4E9"),
@@ -47,7 +45,7 @@ def bars(classes: Sequence[ClassScores]) -> str:
             y += 16
             rows += _bar(y, name, estimate, fill)
         y += 26
-    return _svg(y - 8, "Precision, recall and F1 of each class", rows)
+    return svg(y - 8, "Precision, recall and F1 of each class", rows)
 
 
 def reliability(truth: metrics.Truth, probabilities: metrics.Probabilities) -> str:
@@ -58,7 +56,7 @@ def reliability(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     parts.append(_path(list(zip(confidence.tolist(), accuracy.tolist(), strict=True)), BLUE, "", 2))
     for x, y in zip(confidence.tolist(), accuracy.tolist(), strict=True):
         parts.append(f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="4" fill="{BLUE}" stroke="#fff"/>')
-    return _svg(_TOP + _PLOT_HEIGHT + 40, "Reliability diagram", parts)
+    return svg(_TOP + _PLOT_HEIGHT + 40, "Reliability diagram", parts)
 
 
 def precision_recall(truth: metrics.Truth, probabilities: metrics.Probabilities, classes: Sequence[ClassScores]) -> str:
@@ -73,9 +71,9 @@ def precision_recall(truth: metrics.Truth, probabilities: metrics.Probabilities,
         parts.append(_path(points[::stride] + points[-1:], color, dash, 2))
         x = _LEFT + (k % 2) * 155
         parts.append(f'<path d="M{x} {y - 4}h26" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>')
-        parts.append(_text(x + 32, y, f"{c.name} {_two(c.average_precision)}", size=12))
+        parts.append(text(x + 32, y, f"{c.name} {_two(c.average_precision)}", size=12))
         y += 18 * (k % 2)
-    return _svg(y + 14, "Precision-recall curves", parts)
+    return svg(y + 14, "Precision-recall curves", parts)
 
 
 def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> str:
@@ -89,17 +87,17 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     parts: list[str] = []
     for i in range(BINS):
         x = _LEFT + i * wide + 1
-        parts.append(_rect(x, base - up[i] * unit, wide - 2, up[i] * unit, BLUE))
-        parts.append(_rect(x, base, wide - 2, down[i] * unit, VERMILION))
+        parts.append(rect(x, base - up[i] * unit, wide - 2, up[i] * unit, BLUE))
+        parts.append(rect(x, base, wide - 2, down[i] * unit, VERMILION))
     parts.append(f'<path d="M{_LEFT} {base:.1f}h{_SIDE}" stroke="{INK}"/>')
     parts += [
-        _text(_x(share), _TOP + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
+        text(_x(share), _TOP + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
         for share in (0, 0.25, 0.5, 0.75, 1)
     ]
-    parts.append(_text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
-    parts.append(_text(_LEFT, _TOP + 14, f"right: {sum(up)} (upward)", fill=BLUE, weight="600"))
-    parts.append(_text(_LEFT, _TOP + 32, f"wrong: {sum(down)} (downward)", fill="#A84A00", weight="600"))
-    return _svg(_TOP + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
+    parts.append(text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
+    parts.append(text(_LEFT, _TOP + 14, f"right: {sum(up)} (upward)", fill=BLUE, weight="600"))
+    parts.append(text(_LEFT, _TOP + 32, f"wrong: {sum(down)} (downward)", fill="#A84A00", weight="600"))
+    return svg(_TOP + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
 
 
 def counts(rows: Sequence[tuple[str, int]], name: str) -> str:
@@ -109,11 +107,11 @@ def counts(rows: Sequence[tuple[str, int]], name: str) -> str:
     total, largest = max(sum(n for _, n in rows), 1), max([1, *(n for _, n in rows)])
     y = 14.0
     for label, n in rows:
-        parts.append(_text(left - 6, y, label, anchor="end", size=12))
-        parts.append(_rect(left, y - 11, length * n / largest, 14, BLUE))
-        parts.append(_text(WIDTH, y, f"{n} ({n / total:.1%})", anchor="end", size=12))
+        parts.append(text(left - 6, y, label, anchor="end", size=12))
+        parts.append(rect(left, y - 11, length * n / largest, 14, BLUE))
+        parts.append(text(WIDTH, y, f"{n} ({n / total:.1%})", anchor="end", size=12))
         y += 22
-    return _svg(y, name, parts)
+    return svg(y, name, parts)
 
 
 def differences(rows: Sequence[tuple[str, int, Estimate]], name: str) -> str:
@@ -121,55 +119,55 @@ def differences(rows: Sequence[tuple[str, int, Estimate]], name: str) -> str:
     known = [abs(v) for _, _, e in rows for v in e if not math.isnan(v)]
     reach = max([0.01, *known])
     middle, scale = WIDTH / 2, (WIDTH / 2 - 40) / reach
-    parts = [_text(0, 12, "A better", size=11), _text(WIDTH, 12, "B better", anchor="end", size=11)]
+    parts = [text(0, 12, "A better", size=11), text(WIDTH, 12, "B better", anchor="end", size=11)]
     y = 32.0
     for label, samples, estimate in rows:
-        parts.append(_text(0, y, label, weight="600"))
-        parts.append(_text(WIDTH, y, f"{samples} samples", anchor="end", size=11))
+        parts.append(text(0, y, label, weight="600"))
+        parts.append(text(WIDTH, y, f"{samples} samples", anchor="end", size=11))
         y += 18
         parts += _point(y, middle, scale, estimate)
         y += 26
     parts.append(f'<path d="M{middle} 20V{y - 26:.0f}" stroke="{INK}" stroke-dasharray="3 3"/>')
-    return _svg(y - 14, name, parts)
+    return svg(y - 14, name, parts)
 
 
 def _point(y: float, middle: float, scale: float, estimate: Estimate) -> Iterator[str]:
-    yield _rect(0, y - 7, WIDTH, 14, "#f4f4f4")
+    yield rect(0, y - 7, WIDTH, 14, "#f4f4f4")
     if any(map(math.isnan, estimate)):
-        yield _text(4, y + 4, "undefined", size=11)
+        yield text(4, y + 4, "undefined", size=11)
         return
     x, low, high = (middle + scale * v for v in estimate)
     color = BLUE if estimate.low > 0 else VERMILION if estimate.high < 0 else "#6a6a6a"
     yield f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="{color}" stroke-width="3"/>'
     yield f'<circle cx="{x:.1f}" cy="{y}" r="4.5" fill="{color}" stroke="#fff"/>'
     end = estimate.value > 0
-    yield _text(
+    yield text(
         4 if end else WIDTH - 4, y + 4, f"{100 * estimate.value:+.1f}", anchor="start" if end else "end", size=12
     )
 
 
 def _bar(y: float, name: str, estimate: Estimate, fill: str) -> Iterator[str]:
     left, length = 66, WIDTH - 66 - 62
-    yield _text(60, y, name, anchor="end", size=11)
-    yield _rect(left, y - 10, length, 11, "#f0f0f0")
+    yield text(60, y, name, anchor="end", size=11)
+    yield rect(left, y - 10, length, 11, "#f0f0f0")
     if math.isnan(estimate.value):
-        yield _text(left + 4, y, "undefined", size=11)
+        yield text(left + 4, y, "undefined", size=11)
         return
-    yield _rect(left, y - 10, length * estimate.value, 11, fill)
+    yield rect(left, y - 10, length * estimate.value, 11, fill)
     low, high = left + length * estimate.low, left + length * estimate.high
     whisker = f"M{low:.1f} {y - 4.5}H{high:.1f}M{low:.1f} {y - 8}v7M{high:.1f} {y - 8}v7"
     yield f'<path d="{whisker}" stroke="{INK}" fill="none"/>'
-    yield _text(WIDTH, y, f"{estimate.value:.1%}", anchor="end", size=12)
+    yield text(WIDTH, y, f"{estimate.value:.1%}", anchor="end", size=12)
 
 
 def _axes(x_name: str, y_name: str) -> Iterator[str]:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         yield f'<path d="M{_LEFT} {_y(share):.1f}h{_SIDE}M{_x(share):.1f} {_TOP}v{_PLOT_HEIGHT}" stroke="{GRID}"/>'
-        yield _text(_LEFT - 6, _y(share) + 4, f"{share:.0%}", anchor="end", size=11)
-        yield _text(_x(share), _TOP + _PLOT_HEIGHT + 16, f"{share:.0%}", anchor="middle", size=11)
+        yield text(_LEFT - 6, _y(share) + 4, f"{share:.0%}", anchor="end", size=11)
+        yield text(_x(share), _TOP + _PLOT_HEIGHT + 16, f"{share:.0%}", anchor="middle", size=11)
     middle = _TOP + _PLOT_HEIGHT / 2
-    yield _text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 34, x_name, anchor="middle")
-    yield f'<g transform="translate(9 {middle}) rotate(-90)">{_text(0, 0, y_name, anchor="middle")}</g>'
+    yield text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 34, x_name, anchor="middle")
+    yield f'<g transform="translate(9 {middle}) rotate(-90)">{text(0, 0, y_name, anchor="middle")}</g>'
 
 
 def _x(share: float) -> float:
@@ -185,25 +183,6 @@ def _path(points: Sequence[tuple[float, float]], color: str, dash: str, width: f
     return (
         f'<polyline points="{steps}" fill="none" stroke="{color}" stroke-width="{width}" stroke-dasharray="{dash}" '
         'stroke-linejoin="round"/>'
-    )
-
-
-def _rect(x: float, y: float, width: float, height: float, fill: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, weight: str = "400", fill: str = INK
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-        f'fill="{fill}">{escape(text)}</text>'
-    )
-
-
-def _svg(height: float, name: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(name)}">' + "".join(parts) + "</svg>"
     )
 
 

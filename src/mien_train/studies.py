@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mien.errors import TrainingError
@@ -128,14 +129,25 @@ def default_storage(out: Path) -> str:
     return f"sqlite:///{(out / 'study.db').resolve().as_posix()}"
 
 
-def shown_storage(storage: str) -> str:
-    """The address without its password.
+def address(storage: str) -> str:
+    """A database's address with its driver: which one PostgreSQL has by default depends on SQLAlchemy's version.
 
     Raises:
         TrainingError: it is no address of a database.
     """
+    url = _parsed(storage)
+    url = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    return url.render_as_string(hide_password=False)
+
+
+def shown_storage(storage: str) -> str:
+    """The address without its password."""
+    return _parsed(storage).render_as_string(hide_password=True)
+
+
+def _parsed(storage: str) -> URL:
     try:
-        return make_url(storage).render_as_string(hide_password=True)
+        return make_url(storage)
     except ArgumentError as error:
         raise TrainingError(
             "--storage: expected the address of a database, as sqlite:///study.db or postgresql://user@host/name, "
@@ -151,7 +163,7 @@ def storage_errors(storage: str) -> Iterator[None]:
     except ImportError as error:
         raise TrainingError(
             f"{shown_storage(storage)}: the driver of this database is missing ({error.__cause__ or error}); for "
-            "PostgreSQL: pip install psycopg2-binary"
+            "PostgreSQL: pip install 'psycopg[binary]'"
         ) from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error
@@ -184,13 +196,26 @@ def connect(plan: Plan) -> optuna.Study:
     options = {"connect_args": {"timeout": 120}} if plan.storage.startswith("sqlite") else {"pool_pre_ping": True}
     with storage_errors(plan.storage), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = optuna.storages.RDBStorage(
-            plan.storage, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
-        )
         return optuna.create_study(
-            storage=storage, sampler=SeededSampler(plan.seed, plan.startup), pruner=pruner, study_name=plan.name,
-            direction="maximize", load_if_exists=True,
-        )  # fmt: skip
+            storage=_storage(plan.storage, options),
+            sampler=SeededSampler(plan.seed, plan.startup),
+            pruner=pruner,
+            study_name=plan.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+
+def _storage(url: str, options: dict[str, Any], tries: int = 3) -> optuna.storages.RDBStorage:
+    try:
+        return optuna.storages.RDBStorage(
+            url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
+        )
+    except SQLAlchemyError as error:
+        if not tries or "already exists" not in str(error):
+            raise
+        time.sleep(1)  # another process makes the tables just now
+        return _storage(url, options, tries - 1)
 
 
 def _check(plan: Plan, found: dict[str, Any] | None) -> None:

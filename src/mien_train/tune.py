@@ -32,13 +32,13 @@ from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.space import load_space
 from mien_train.studies import (
     Plan,
+    address,
     as_records,
     best_trial,
     default_storage,
     fail_trials_of,
     importances,
     open_study,
-    shown_storage,
     storage_errors,
     whose,
 )
@@ -102,13 +102,12 @@ def tune(
         )
     tried = parse_recipe({**base.model_dump(), "epochs": epochs or base.epochs}, str(recipe or "recipe"))
     plan = Plan(
-        data=data, out=out, storage=storage or default_storage(out),
+        data=data, out=out, storage=address(storage or default_storage(out)),
         name=name or (out.resolve().name if storage else "study"),
         space=load_space(space, base), recipe=tried, fingerprint="", trials=trials,
         threads=max((threads or os.cpu_count() or 1) // workers, 1), seed=seed, startup=startup,
         deadline=time.time() + timeout_s if timeout_s is not None else None, without=without,
     )  # fmt: skip
-    shown_storage(plan.storage)  # a wrong address is told before the pictures are decoded
     out.mkdir(parents=True, exist_ok=True)
     decoded = load_training_data(data, input_spec(tried), out / "cache", on_decode, without)
     plan = replace(plan, fingerprint=decoded.fingerprint)

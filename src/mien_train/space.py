@@ -273,8 +273,8 @@ def _list(path: str, value: Any) -> list[Any]:
 
 def _distinct(path: str, choices: list[tuple[Value, Any]]) -> tuple[tuple[Value, Any], ...]:
     names = [name for name, _ in choices]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _Wrong(f"{path}.choices: {twice!r} stands there twice")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise _Wrong(f"{path}.choices: {twice[0]!r} stands there twice")
     return tuple(choices)
 
 

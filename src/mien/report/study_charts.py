@@ -153,7 +153,7 @@ def _levels(scale: Accuracies) -> Iterator[str]:
 def _numbers(last: int, name: str, first: int = 0) -> Iterator[str]:
     """Whole numbers below a plot."""
     wide = max(last - first, 1)
-    step = max(math.ceil(wide / 6), 1)
+    step = next(s for e in range(9) for s in (10**e, 2 * 10**e, 5 * 10**e) if wide / s <= 6)
     for number in range(first, last + 1, step):
         yield text(_x((number - first) / wide), _BOTTOM + 17, str(number), anchor="middle", size=11)
     yield text(_LEFT + _SIDE / 2, _BOTTOM + 34, name, anchor="middle", size=12)
@@ -192,7 +192,9 @@ def _accuracy(trial: Trial) -> float:
 
 def _at(field: SearchField, share: float) -> str:
     low, high = field.low, field.high
-    return show(low * (high / low) ** share if field.log else low + share * (high - low))
+    if share == 0.5:
+        return f"{math.sqrt(low * high):.2g}" if field.log else f"{(low + high) / 2:.3g}"
+    return show(low if share == 0 else high)
 
 
 def _x(share: float) -> float:

@@ -54,6 +54,7 @@ class Trial:
         reason: why it failed.
         is_base: whether it is the recipe that the study began with.
         same_as: the earlier trial with the same values, whose outcome was taken over.
+        folder: its run folder within that of the study, on the machine that trained it.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Trial:
     reason: str = ""
     is_base: bool = False
     same_as: int | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -27,6 +24,7 @@ from mien.errors import TrainingError
 from mien.study import State, Study, Trial, Value
 from mien_train.loop import difference
 from mien_train.recipe import Recipe, parse_recipe
+from mien_train.sampler import SeededSampler
 from mien_train.space import Space
 
 HEARTBEAT_S, GRACE_S = 20, 120
@@ -83,45 +81,6 @@ class Plan:
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,
         }
-
-
-class SeededSampler(BaseSampler):
-    """TPE whose draws for a trial depend on the seed, its number and what came before, not on which process asks.
-
-    A plain seeded sampler starts anew in each process: workers, and a study that goes on, would repeat its draws.
-    """
-
-    def __init__(self, seed: int, startup: int) -> None:
-        self._seed, self._startup = seed, startup
-        self._inner: BaseSampler = self._make(0)
-
-    def _make(self, number: int) -> BaseSampler:
-        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._inner = self._make(trial.number)
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self._inner.after_trial(study, trial, state, values)
 
 
 def default_storage(out: Path) -> str:
@@ -269,6 +228,11 @@ def folder_of(trial: FrozenTrial | optuna.Trial) -> int:
     return int(trial.user_attrs.get("folder", trial.number))
 
 
+def run_name(trial: FrozenTrial | optuna.Trial) -> str:
+    """Run folder of a trial within that of the study."""
+    return f"trials/{folder_of(trial):04}"
+
+
 def counts(study: optuna.Study) -> tuple[int, int]:
     """How many trials are finished, and how many are running."""
     trials = study.get_trials(deepcopy=False)
@@ -321,6 +285,7 @@ def _record(trial: FrozenTrial) -> Trial:
         reason=reason,
         is_base=bool(trial.user_attrs.get("is_base", False)),
         same_as=trial.user_attrs.get("same_as"),
+        folder=run_name(trial),
     )
 
 

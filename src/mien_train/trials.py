@@ -21,8 +21,8 @@ from mien_train.studies import (
     best_trial,
     connect,
     counts,
-    folder_of,
     recover,
+    run_name,
     storage_errors,
     whose,
 )
@@ -108,7 +108,7 @@ def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: C
         if epoch.epoch < plan.recipe.epochs and trial.should_prune():
             raise optuna.TrialPruned
 
-    run = run_folder(plan.out, folder_of(trial))
+    run = plan.out / run_name(trial)
     if "retry_of" not in trial.user_attrs and run.exists():
         shutil.rmtree(run)  # of a study whose database is gone
     try:
@@ -123,11 +123,6 @@ def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: C
         raise optuna.TrialPruned from error
     assert last is not None, "a trial has at least one epoch"
     return last
-
-
-def run_folder(out: Path, number: int) -> Path:
-    """Where a trial is trained."""
-    return out / "trials" / f"{number:04}"
 
 
 def _twin(trial: optuna.Trial) -> FrozenTrial | None:
@@ -151,7 +146,7 @@ def _tidy(study: optuna.Study, out: Path) -> None:
     best = best_trial(trials)
     for trial in trials:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            run = run_folder(out, folder_of(trial))
+            run = out / run_name(trial)
             (run / "checkpoint.pt").unlink(missing_ok=True)
-            if trial is not best and not (best and folder_of(trial) == folder_of(best)):
+            if not (best and run_name(trial) == run_name(best)):
                 (run / "weights.pt").unlink(missing_ok=True)

@@ -92,6 +92,8 @@ def _finish(study: Study, out: Path, *, as_json: bool) -> None:
     else:
         for line in summary_lines(study):
             typer.echo(line)
+        if study.best and (out / study.best.folder / "weights.pt").exists():
+            typer.echo(f"run: {out / study.best.folder}")
         typer.echo(f"page: {out / 'study.html'}")
         if study.command:
             typer.echo(f"next: {study.command}")

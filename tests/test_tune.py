@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
+from mien.dataset import read_split
 from mien.errors import TrainingError
 from mien.report import study_to_html, study_to_json
 from mien.report.study_charts import Accuracies
 from mien.study import SearchField, Study, Trial
-from mien_train.loop import read_history
+from mien_train.data import Pack, pack
+from mien_train.loop import input_spec, read_history
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.space import load_space, parse_space
 from mien_train.tune import tune
@@ -196,7 +199,7 @@ def test_trials_of_processes_that_are_gone_are_tried_again(data: Path, base: Pat
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     held = optuna.load_study(study_name="study", storage=f"sqlite:///{out / 'study.db'}").ask()
-    held.set_user_attr("worker", f"{os.uname().nodename}:{gone.pid}")
+    held.set_user_attr("worker", f"{socket.gethostname()}:{gone.pid}")
     held.suggest_float("learning_rate", 0.01, 0.1, log=True)
     study = tune(data, out, space=space, recipe=base, epochs=1, trials=2, threads=1)
     assert [t.state for t in study.trials] == ["complete", "interrupted", "complete"]
@@ -386,3 +389,33 @@ def test_values_have_their_place_between_a_fields_ends():
     assert FIELDS[0].position(1.0) == pytest.approx(1)
     assert FIELDS[0].position(0.0316227766) == pytest.approx(0.5)
     assert [FIELDS[1].position(c) for c in ("a & b", "c")] == [0.25, 0.75]
+
+
+# --- decoding -----------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_may_decode_the_same_pictures_at_once(data: Path, tmp_path: Path):
+    """The second begins and ends while the first is at its pictures; both have them, and nothing is left over."""
+    spec = input_spec(Recipe(size=16))
+    split = read_split(data, "validation")
+    inner: list[Pack] = []
+
+    def other(done: int) -> None:
+        if done == 5:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "getpid", lambda: 1)
+                inner.append(pack(split, spec, tmp_path))
+
+    outer = pack(split, spec, tmp_path, other)
+    assert outer.keys == inner[0].keys
+    assert (outer.images == inner[0].images).all()
+    assert [sorted(p.name for p in folder.iterdir()) for folder in tmp_path.iterdir()] == [["images.npy", "pack.json"]]
+
+
+def test_a_cache_that_was_left_half_made_is_made_again(data: Path, tmp_path: Path):
+    spec = input_spec(Recipe(size=16))
+    split = read_split(data, "validation")
+    whole = pack(split, spec, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / "pack.json").unlink()
+    assert pack(split, spec, tmp_path).keys == whole.keys

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,7 +115,7 @@ def _parsed(storage: str) -> URL:
 
 
 @contextmanager
-def storage_errors(storage: str) -> Iterator[None]:
+def storage_errors(storage: str) -> Generator[None, None, None]:
     """Errors of the database as `TrainingError`, without a password."""
     try:
         yield

@@ -42,7 +42,7 @@ class Lock(Protocol):
     def release(self) -> None: ...
 
 
-def work(plan: Plan, lock: Lock, on_change: Callable[[], None] = lambda: None) -> None:
+def work(plan: Plan, lock: Lock, on_change: Callable[[], object] = lambda: None) -> None:
     """Take and train trials until as many as wanted are finished, or the time is over.
 
     Raises:
@@ -89,7 +89,7 @@ class _Taken(AbstractContextManager["_Taken"]):
             self._lock.release()
 
 
-def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: Callable[[], None]) -> float:
+def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: Callable[[], object]) -> float:
     """Train one trial; its accuracy after the last epoch."""
     trial.set_user_attr("worker", whose())
     params = plan.space.suggest(trial)

@@ -174,9 +174,8 @@ class _Screen:
         title = f"{len(study.finished)} of {study.wanted} finished, {len(study.of_state('pruned'))} stopped early, "
         title += f"{len(study.of_state('failed'))} failed"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for heading, justify in (("trial", "right"), ("state", "left"), ("accuracy", "right"), ("epoch", "right")):
-            table.add_column(heading, justify=justify, no_wrap=True)
-        table.add_column("time", justify="right", no_wrap=True)
+        for heading in ("trial", "state", "accuracy", "epoch", "time"):
+            table.add_column(heading, justify="left" if heading == "state" else "right", no_wrap=True)
         table.add_column("values", overflow="ellipsis", no_wrap=True)
         ranked = sorted(study.finished, key=lambda t: (t.state != "complete", -(t.accuracy or 0.0)))
         for trial in [*study.of_state("running"), *ranked[:ROWS]]:

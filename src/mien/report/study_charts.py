@@ -179,7 +179,7 @@ def _chosen(trials: Sequence[Trial], study: Study) -> list[Trial]:
         ranked = sorted(kept, key=_accuracy, reverse=True)
         half = MAX_DOTS // 2
         kept = ranked[:half] + ranked[half :: len(ranked) // half]
-    return [*kept, *([study.best] if study.best in trials else [])]
+    return [*kept, *(t for t in trials if t is study.best)]
 
 
 def _with_accuracy(trials: Sequence[Trial]) -> list[Trial]:

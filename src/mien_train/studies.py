@@ -129,6 +129,14 @@ def storage_errors(storage: str) -> Generator[None, None, None]:
         raise TrainingError(f"{shown_storage(storage)}: the database cannot be used ({cause})") from error
 
 
+@contextmanager
+def quiet() -> Generator[None, None, None]:
+    """Without Optuna's word that heartbeats may change; which of its calls say so depends on its version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
 def open_study(plan: Plan) -> optuna.Study:
     """The study of `plan`, made or gone on with.
 
@@ -153,8 +161,7 @@ def connect(plan: Plan) -> optuna.Study:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=plan.startup, n_warmup_steps=warmup)
     # Workers on one sqlite file wait for each other.
     options = {"connect_args": {"timeout": 120}} if plan.storage.startswith("sqlite") else {"pool_pre_ping": True}
-    with storage_errors(plan.storage), warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with storage_errors(plan.storage), quiet():
         return optuna.create_study(
             storage=_storage(plan.storage, options),
             sampler=SeededSampler(plan.seed, plan.startup),
@@ -200,8 +207,7 @@ def whose(pid: int | None = None) -> str:
 
 def recover(study: optuna.Study) -> None:
     """Mark trials of dead processes as failed, and queue them again: no value that was drawn is lost."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with quiet():
         optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_dead(trial):

@@ -21,6 +21,7 @@ from mien_train.studies import (
     best_trial,
     connect,
     counts,
+    quiet,
     recover,
     run_name,
     storage_errors,
@@ -61,7 +62,8 @@ def work(plan: Plan, lock: Lock, on_change: Callable[[], object] = lambda: None)
                     return
                 if finished + running < plan.trials:
                     objective = partial(_try, plan=plan, free=taken.free, on_change=on_change)
-                    study.optimize(objective, n_trials=1)
+                    with quiet():
+                        study.optimize(objective, n_trials=1)
                     _tidy(study, plan.out)
                     on_change()
                     continue

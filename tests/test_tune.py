@@ -26,9 +26,10 @@ from mien.report import study_to_html, study_to_json
 from mien.report.study_charts import Accuracies
 from mien.study import SearchField, Study, Trial
 from mien_train.data import Pack, pack
-from mien_train.loop import input_spec, read_history
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
+from mien_train.runfolder import read_history
 from mien_train.space import load_space, parse_space
+from mien_train.tensors import input_spec
 from mien_train.tune import tune
 from tests.test_train import squares
 

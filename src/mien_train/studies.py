@@ -22,8 +22,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from mien.errors import TrainingError
 from mien.study import State, Study, Trial, Value
-from mien_train.loop import difference
 from mien_train.recipe import Recipe, parse_recipe
+from mien_train.runfolder import difference
 from mien_train.sampler import SeededSampler
 from mien_train.space import Space
 

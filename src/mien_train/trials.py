@@ -15,7 +15,8 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from mien.errors import TrainingError
-from mien_train.loop import Epoch, read_history, train
+from mien_train.loop import train
+from mien_train.runfolder import CHECKPOINT, WEIGHTS, Epoch, read_history
 from mien_train.studies import (
     Plan,
     best_trial,
@@ -149,6 +150,6 @@ def _tidy(study: optuna.Study, out: Path) -> None:
     for trial in trials:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             run = out / run_name(trial)
-            (run / "checkpoint.pt").unlink(missing_ok=True)
+            (run / CHECKPOINT).unlink(missing_ok=True)
             if not (best and run_name(trial) == run_name(best)):
-                (run / "weights.pt").unlink(missing_ok=True)
+                (run / WEIGHTS).unlink(missing_ok=True)

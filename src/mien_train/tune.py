@@ -27,7 +27,6 @@ import torch
 from mien.errors import MienError, TrainingError
 from mien.study import Study
 from mien_train.data import load_training_data
-from mien_train.loop import input_spec
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.space import load_space
 from mien_train.studies import (
@@ -42,6 +41,7 @@ from mien_train.studies import (
     storage_errors,
     whose,
 )
+from mien_train.tensors import input_spec
 from mien_train.trials import work
 
 POLL_S = 1.0
@@ -94,6 +94,8 @@ def tune(
         DatasetError: see `load_training_data`.
         TrainingError: the space or recipe is wrong, `out` or the database holds another study, or the workers died.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("several processes search with --workers; start `mien tune` without torchrun")
     base = load_recipe(recipe) if recipe else parse_recipe({}, "recipe")
     if base.teacher_share:
         raise TrainingError(

@@ -7,7 +7,7 @@ whatever must be decided once: it writes the run folder, asks the teachers, find
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,7 +76,7 @@ class Group:
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def joined() -> Generator[Group, None, None]:
     """The group that torchrun's environment variables describe, left again at the end.
 
     Raises:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mien import Face, Failure, Frame, MienError, Reading, Recognizer, load_bundle, verify_bundle
-from mien.bundle import Bundle
+from mien.bundle import BUNDLED, Bundle
 from mien.detect import StubDetector
 from mien.media import open_sources, read_image
 
@@ -26,8 +26,18 @@ def same(a: list[Reading], b: list[Reading], tolerance: float = 1e-6) -> bool:
     )
 
 
-def test_the_bundled_model_computes_what_its_trainer_saw():
-    assert [c.passed for c in verify_bundle(load_bundle("default"))] == [True] * 4
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_computes_what_its_trainer_saw(name: str):
+    bundle = load_bundle(name)
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    assert bundle.manifest.name == name
+    assert bundle.path.with_suffix(".md").is_file()  # its model card
+
+
+def test_the_small_model_is_small_and_sees_the_smile(astronaut: Path):
+    assert len(load_bundle("small").model) < 1e6
+    (reading,) = Recognizer("small", threads=1).read(astronaut)
+    assert reading.expression.label == "happy"
 
 
 def test_a_path_its_bytes_and_its_pixels_read_the_same(recognizer: Recognizer, astronaut: Path):

@@ -23,7 +23,7 @@ GOLDEN_KEY = "mien.golden"
 SEAL_KEY = "mien.sha256"
 """sha256 of the file without this entry: any later change shows."""
 
-BUNDLED = {"default": "default.onnx"}
+BUNDLED = {"default": "default.onnx", "small": "small.onnx"}
 """Models that come with mien, by name; the files lie in `mien/weights`."""
 
 PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})

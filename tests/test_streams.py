@@ -738,7 +738,7 @@ def test_ctrl_c_ends_what_is_live_and_keeps_what_was_read(
         while not (partial.exists() and partial.read_text().count("\n") == 2):  # the header, and what was just shown
             time.sleep(0.01)
         _thread.interrupt_main()
-        threading.Event().wait(0.6)
+        threading.Event().wait(5)  # longer than the interrupt takes to arrive
 
     monkeypatch.setattr(cameras.Camera, "shots", shots)
     code, _, err = mien("predict", "camera:0", "--detector", "whole", "--out", tmp_path / "a.csv")

@@ -43,7 +43,11 @@ AHEAD = 3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """How items are read: everything that a worker process needs to know, sent to it once."""
+    """How items are read: everything that a worker process needs to know, sent to it once.
+
+    `ahead`: whether frames may be taken before their turn; not where one item is live, and whoever stops it wants to
+    keep all that was read.
+    """
 
     model: str
     detector: str
@@ -54,6 +58,7 @@ class Job:
     clip: Clip = WHOLE
     detect_every: int = 1
     gallery: Gallery | None = None
+    ahead: bool = True
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
@@ -91,7 +96,8 @@ def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> I
                 numbers.append(number)
                 yield frame
 
-    for result in recognizer.read_all(recognizer.clock.over("decode", frames()), detect_every=job.detect_every):
+    decoded = recognizer.clock.over("decode", frames())
+    for result in recognizer.read_all(decoded, detect_every=job.detect_every, ahead=job.ahead):
         number = numbers.popleft()
         if job.gallery:
             with recognizer.clock.stage("annotate"):

@@ -153,7 +153,7 @@ def predict(
     if live and resume:
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     name = detector or default_detector_name()
-    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
+    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every, ahead=not live)
     recognizer = job.recognizer()
     watch = None
     if summary or eaf or timeline:

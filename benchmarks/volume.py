@@ -1,4 +1,4 @@
-"""How many pictures a second: one process, two, and a plain loop over the library, on the same pictures.
+"""How many pictures a second: one process on one core and on all, several processes, and a plain loop over the library.
 
 python benchmarks/volume.py [--pictures 5000] [--workers 2]
 
@@ -36,11 +36,11 @@ def compose(folder: Path, count: int) -> None:
         canvas.save(folder / f"{number:06}.jpg", quality=88)
 
 
-def command(folder: Path, out: Path, workers: int) -> float:
+def command(folder: Path, out: Path, workers: int, threads: int) -> float:
     """Seconds that `mien predict` takes, from start to end."""
     started = time.perf_counter()
-    threads = ["--threads", "1"] if workers == 1 else ["--threads", str(workers), "--workers", str(workers)]
-    arguments = ["predict", str(folder), "--out", str(out), "--overwrite", "--profile", *threads]
+    arguments = ["predict", str(folder), "--out", str(out), "--overwrite", "--profile"]
+    arguments += ["--threads", str(threads), "--workers", str(workers)]
     done = subprocess.run([sys.executable, "-m", "mien", *arguments], capture_output=True, text=True, check=True)
     print(done.stderr.strip())
     return time.perf_counter() - started
@@ -67,9 +67,12 @@ def main() -> None:
         compose(folder, args.pictures)
         plain = loop(folder)
         print(f"a loop over the library: {args.pictures / plain:6.1f} pictures/s")
-        for workers in (1, args.workers):
-            spent = command(folder, Path(work, f"{workers}.jsonl"), workers)
-            print(f"workers {workers}: {args.pictures / spent:6.1f} pictures/s, {plain / spent:.2f} x the loop")
+        for workers, threads in ((1, 1), (1, args.workers), (args.workers, args.workers)):
+            spent = command(folder, Path(work, f"{workers}-{threads}.jsonl"), workers, threads)
+            print(
+                f"workers {workers}, threads {threads}: {args.pictures / spent:6.1f} pictures/s, "
+                f"{plain / spent:.2f} x the loop"
+            )
 
 
 if __name__ == "__main__":

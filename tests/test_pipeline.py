@@ -32,6 +32,7 @@ def test_a_bundled_model_computes_what_its_trainer_saw(name: str):
     assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
     assert bundle.manifest.name == name
     assert bundle.path.with_suffix(".md").is_file()  # its model card
+    assert b"site-packages" not in bundle.model  # the exporter notes where its code lay
 
 
 def test_the_small_model_is_small_and_sees_the_smile(astronaut: Path):

@@ -416,6 +416,8 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
     assert bundle.manifest.classes == CLASSES
     assert bundle.manifest.crop.framing("libface") == Framing(margin=1.0, length="mean")
+    for place in (job.__file__, torch.__file__):
+        assert str(Path(place).parent).encode() not in bundle.model  # a file that travels names no machine's folders
     bright = np.full((1, 16, 16, 1), 200, np.uint8)
     assert Session(bundle, threads=1).run(bright)[0].argmax() == 0
     assert {m.split for m in bundle.manifest.metrics} >= {"validation"}

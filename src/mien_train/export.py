@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import cv2
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -49,7 +50,16 @@ def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
         verbose=False,
     )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    return without_traces(program.model_proto).SerializeToString()
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, changed in place: without the exporter's notes on its parts, which name files of this machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    return model
 
 
 def make_golden(deployed: Deployed, spec: InputSpec) -> Golden:

@@ -24,7 +24,7 @@ from mien.records import Face
 from mien.session import Session
 from mien.verify import verify_bundle
 from mien_train import job, runfolder, tensors, trainer
-from mien_train.augment import augment, cutmix, mix, mixup
+from mien_train.augment import augment, cutmix, mix, mixup, shrink, side_at
 from mien_train.calibrate import fit_temperature, measure_framing
 from mien_train.data import load_training_data, soft_targets
 from mien_train.distil import teacher_targets
@@ -435,7 +435,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
         trained = network(tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
     np.testing.assert_allclose(trained, found, atol=1e-2)
 
-    with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stem\.0\.weight is"):
+    with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stages\.0\.conv1\.weight is"):
         load_initial(
             build_network(NetworkRecipe(widths=(4, 16), blocks=(1, 1)), 1, 3, 16),
             tmp_path / "squares.onnx",
@@ -447,6 +447,60 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
             tmp_path / "squares.onnx",
             torch.zeros(2, 1, 16, 16),
         )
+
+
+@pytest.mark.parametrize("as_bundle", [False, True])
+def test_another_stem_and_head_start_afresh(
+    as_bundle: bool,
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    source = run / "weights.pt"
+    if as_bundle:
+        monkeypatch.setattr(
+            job, "make_detector", lambda name: StubDetector([Face((32, 32, 96, 96), 0.9, None, "stub")])
+        )
+        source = tmp_path / "squares.onnx"
+        job.export_run(run, data, source, "squares", "drawn squares", "CC0", 60, lambda *a: None)
+    images = load_training_data(data, tensors.input_spec(RECIPE), run / "cache").train.images
+    pictures = tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
+    network = build_network(SMALL.model_copy(update={"stem": "stride"}), 1, 5, 16)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_initial(network, source, pictures)
+    after = network.state_dict()
+    unchanged = {
+        name.split(".")[0] for name in before if name.endswith("weight") and torch.equal(before[name], after[name])
+    }
+    assert unchanged == {"stem", "head"}
+    assert "head and stem of another shape" in caplog.text
+    job.run(  # and it learns from there
+        data,
+        tmp_path / "next",
+        RECIPE.model_copy(update={"network": SMALL.model_copy(update={"stem": "stride"}), "epochs": 6}),
+        1,
+        *[lambda *a: None] * 3,
+        initial=source,
+    )
+    assert runfolder.read_history(tmp_path / "next")[-1].validation_accuracy > 0.9
+
+
+def test_pictures_may_start_small_and_grow(data: Path, tmp_path: Path):
+    recipe = RECIPE.model_copy(update={"size": 48, "start_size": 24, "full_size_from": 0.6, "epochs": 10})
+    assert [side_at(recipe, epoch) for epoch in range(10)] == [24, 24, 32, 32, 40, 40, 48, 48, 48, 48]
+    assert side_at(RECIPE, 0) == 16
+    x = torch.rand(3, 1, 48, 48)
+    assert shrink(x, 48) is x
+    small = shrink(x, 24)
+    assert small.shape == (3, 1, 24, 24)
+    torch.testing.assert_close(small.mean(), x.mean(), atol=0.01, rtol=0)
+    seen: list[int] = []
+    growing = RECIPE.model_copy(update={"size": 32, "start_size": 16, "epochs": 3, "full_size_from": 0.5})
+    train(data, tmp_path / "run", growing, lambda e: seen.append(e.epoch))
+    assert seen == [1, 2, 3]
+    assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9
 
 
 def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch):

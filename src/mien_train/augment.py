@@ -44,6 +44,24 @@ def mix(
     return (cutmix if cut else mixup)(x, targets, recipe.cutmix if cut else recipe.mixup, generator)
 
 
+def shrink(x: Tensor, size: int) -> Tensor:
+    """Pictures `[N, C, H, W]` at `size` x `size`, smoothed as far as the lower resolution needs it."""
+    if x.shape[-1] == size:
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def side_at(recipe: Recipe, epoch: int) -> int:
+    """Side of the training pictures in an epoch (from 0).
+
+    It grows from `start_size` to `size` in steps of 8 px, each as many epochs long, and has its full size from
+    `full_size_from` on (progressive resizing, as in EfficientNetV2, arXiv 2104.00298).
+    """
+    smaller = range(recipe.start_size or recipe.size, recipe.size, 8)
+    grown = epoch / (recipe.epochs * recipe.full_size_from)
+    return recipe.size if grown >= 1 or not smaller else smaller[int(grown * len(smaller))]
+
+
 def mixup(
     x: Tensor, targets: tuple[Tensor, ...], strength: float, generator: Generator
 ) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -7,6 +7,8 @@ that the network computes what the bundle computes and can be trained on.
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,11 @@ from torch import Tensor, nn
 
 from mien.bundle import load_bundle
 from mien.errors import MienError, TrainingError
+
+_log = logging.getLogger("mien")
+
+ENDS = ("stem", "head")
+"""Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""
 
 FILTER_NORM = 3**-0.5
 """Norm of a filter in PyTorch's default initialisation; a filter before a normalisation may have any."""
@@ -37,8 +44,10 @@ def initial_digest(source: Path | None) -> str:
 def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
     """Give `network` the weights of `source`.
 
+    Stem and head may be of another shape than there (another resolution, other classes): those stay as they are.
+
     Args:
-        network: of the same shape as the one the weights come from.
+        network: of the same shape as the one the weights come from, but for its `ENDS`.
         source: `weights.pt`, or a bundle (`.onnx`, or the name of a bundled model).
         images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
 
@@ -49,13 +58,19 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, or a bundle")
     try:
         if source.suffix == ".pt":
-            network.load_state_dict(torch.load(source, weights_only=True))
+            state: dict[str, Tensor] = torch.load(source, weights_only=True)
+            fresh = _fresh_ends(network, state)
+            network.load_state_dict(state | fresh)
         else:
-            _unfold(network, _tensors(load_bundle(str(source)).model), images)
+            state = _tensors(load_bundle(str(source)).model)
+            fresh = _fresh_ends(network, state)
+            _unfold(network, state, fresh, images)
     except MienError:
         raise
     except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
         raise TrainingError(f"{source}: not the weights of this recipe's network ({error})") from error
+    if fresh:
+        _log.warning("%s: %s of another shape than this network's; learnt afresh", source, " and ".join(_parts(fresh)))
 
 
 def _tensors(model: bytes) -> dict[str, Tensor]:
@@ -68,10 +83,24 @@ def _tensors(model: bytes) -> dict[str, Tensor]:
     }
 
 
+def _fresh_ends(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the network's `ENDS` that cannot be those of `tensors`."""
+    own = network.state_dict()
+    differ = _parts(name for name, tensor in own.items() if name in tensors and tensors[name].shape != tensor.shape)
+    return {name: tensor for name, tensor in own.items() if name.split(".")[0] in set(ENDS).intersection(differ)}
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """The network's parts that these tensors belong to."""
+    return sorted({name.split(".")[0] for name in names})
+
+
 @torch.no_grad()
-def _unfold(network: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> None:
-    left = set(tensors)
+def _unfold(network: nn.Module, tensors: dict[str, Tensor], fresh: dict[str, Tensor], images: Tensor) -> None:
+    left = {name for name in tensors if name.split(".")[0] not in _parts(fresh)}
     for name, convolution, norm in _normalised(network):
+        if f"{name}.weight" in fresh:
+            continue
         _fill(convolution.weight, f"{name}.weight", tensors)
         if f"{name}.weight_bias" in tensors:  # left out of the file where it is 0
             _fill(norm.bias, f"{name}.weight_bias", tensors)
@@ -80,11 +109,13 @@ def _unfold(network: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> N
         left -= {f"{name}.weight", f"{name}.weight_bias"}
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     for name in (f"{layer}.{part}" for layer in linear for part in ("weight", "bias")):
+        if name in fresh:
+            continue
         _fill(network.get_parameter(name), name, tensors)
         left.discard(name)
     if left:
         raise ValueError(f"the file has {min(left)} too, which the network lacks")
-    _settle(network, images)
+    _settle(network, images, fresh)
 
 
 def _fill(parameter: Tensor, name: str, tensors: dict[str, Tensor]) -> None:
@@ -107,8 +138,11 @@ def _normalised(network: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d
     return found
 
 
-def _settle(network: nn.Module, images: Tensor) -> None:
-    """Move scale and offset of every convolution into its normalisation, whose statistics are those of `images`."""
+def _settle(network: nn.Module, images: Tensor, fresh: Collection[str]) -> None:
+    """Move scale and offset of every convolution into its normalisation, whose statistics are those of `images`.
+
+    Normalisations of `fresh` convolutions do what they are there for.
+    """
     statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def note(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -116,15 +150,22 @@ def _settle(network: nn.Module, images: Tensor) -> None:
 
     layers = _normalised(network)
     hooks = [convolution.register_forward_hook(note) for _, convolution, _ in layers]
-    network.eval()(images)
+    network.eval()
+    for name, _, norm in layers:
+        norm.train(f"{name}.weight" in fresh)
+    network(images)
     for hook in hooks:
         hook.remove()
     for _, convolution, norm in layers:
         mean, variance = statistics[convolution]
-        size = FILTER_NORM / convolution.weight.flatten(1).norm(dim=1).clamp_min(1e-12)
-        convolution.weight.mul_(size.view(-1, 1, 1, 1))
         assert norm.running_mean is not None
         assert norm.running_var is not None
+        if norm.training:
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            continue
+        size = FILTER_NORM / convolution.weight.flatten(1).norm(dim=1).clamp_min(1e-12)
+        convolution.weight.mul_(size.view(-1, 1, 1, 1))
         norm.running_mean.copy_(mean * size)
         norm.running_var.copy_(variance * size**2)
         norm.weight.copy_((norm.running_var + norm.eps).sqrt() / size)

@@ -64,6 +64,16 @@ class Recipe(_Part):
     network: NetworkRecipe = Field(default_factory=lambda: NetworkRecipe.model_validate({}))
     augment: AugmentRecipe = Field(default_factory=lambda: AugmentRecipe.model_validate({}))
     size: int = Field(48, ge=16, le=256, description="side of the model's input in pixels")
+    start_size: int | None = Field(
+        None,
+        ge=16,
+        le=256,
+        description="side of the training pictures in the first epoch, if not size; it grows in steps of 8 px: small "
+        "pictures are quickly learned from",
+    )
+    full_size_from: float = Field(
+        0.7, gt=0, lt=1, description="share of the epochs after which the pictures have their full size"
+    )
     color: Literal["gray", "rgb"] = Field("gray", description="what the model sees")
     align: Literal["eyes", "none"] = Field(
         "eyes", description="whether detected faces are turned until the eyes are level"

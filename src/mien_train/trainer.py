@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
-from mien_train.augment import augment, mix
+from mien_train.augment import augment, mix, shrink, side_at
 from mien_train.data import Pack, TrainingData, soft_targets
 from mien_train.group import Group, part_of
 from mien_train.initial import load_initial
@@ -100,9 +100,10 @@ class Trainer:
         generator = Generator().manual_seed(seed)
         self.network.train()
         loss_sum, right, rate = 0.0, 0.0, 0.0
+        side = side_at(self.recipe, epoch)
         for step, rows in enumerate(self._batches(generator, seed)):
             rate = self._set_rate(epoch * self.steps + step)
-            loss, share_right = self._step(rows, generator)
+            loss, share_right = self._step(rows, generator, side)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); the last "
@@ -117,13 +118,13 @@ class Trainer:
         seconds = round(time.perf_counter() - started, 1)
         return Epoch(epoch + 1, rate, train_loss, train_accuracy, validation_loss, accuracy, clean, seconds)
 
-    def _step(self, rows: np.ndarray, generator: Generator) -> tuple[float, float]:
+    def _step(self, rows: np.ndarray, generator: Generator, side: int) -> tuple[float, float]:
         """One step of the optimiser; loss, and the share of the pictures that the network got right."""
         images, device = to_tensor(self.data.train.images[rows]), self.group.device
         images = augment(images, self.recipe.augment, generator, self._views_of(rows, generator))
         taught = torch.from_numpy(self.targets[rows]), torch.from_numpy(self.votes[rows])
         images, (targets, votes) = mix(images, taught, self.recipe, generator)
-        inputs = normalise(images).contiguous(memory_format=torch.channels_last).to(device)
+        inputs = normalise(shrink(images, side)).contiguous(memory_format=torch.channels_last).to(device)
         targets, votes = targets.to(device), votes.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = self.shared(inputs).float()

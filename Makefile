@@ -4,7 +4,10 @@ PYTHON ?= python3
 PIP := -q --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 SAMPLE := src/mien/samples/group.jpg
 
-.PHONY: demo test lint check wheel clean
+# What a training learns from; docs/training.md says how it comes about.
+DATA ?= data/fer2013
+
+.PHONY: demo test lint check wheel small clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict $(SAMPLE) --annotate demo-output --overwrite
@@ -21,6 +24,13 @@ lint: .venv/ready
 
 wheel: .venv/ready
 	.venv/bin/python -m build --wheel --outdir dist
+
+# The bundled model `small`, trained again (into runs/small.onnx); an interrupted run goes on.
+small: .venv/ready
+	.venv/bin/mien train $(DATA) --out runs/small --recipe recipes/small.toml --teacher default
+	.venv/bin/mien export runs/small --data $(DATA) --out runs/small-float.onnx --name small
+	.venv/bin/mien compress runs/small-float.onnx --data $(DATA) --out runs/small.onnx --overwrite
+	.venv/bin/mien evaluate $(DATA) --model runs/small.onnx
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv-demo

@@ -121,7 +121,7 @@ class _Run:
     faces: list[Face] = field(default_factory=list[Face])
     truth: list[int] = field(default_factory=list[int])
     probabilities: list[Probabilities] = field(default_factory=list[Probabilities])
-    keys: list[bytes] = field(default_factory=list[bytes])
+    keys: list[str] = field(default_factory=list[str])
     missed: list[Sample] = field(default_factory=list[Sample])
     failures: list[str] = field(default_factory=list[str])
     damaged_hits: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
@@ -292,7 +292,7 @@ def _damages() -> Iterator[tuple[str, int]]:
 
 
 def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities, progress: Progress) -> Repeats:
-    wanted, seen = set(run.keys), set[bytes]()
+    wanted, seen = set(run.keys), set[str]()
     for done, sample in enumerate(train.samples, 1):
         try:
             key = pixel_key(next(read_image(sample.path)).image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mien.errors import OutputError
+from mien.errors import MediaError, OutputError
 from mien.media import VIDEO_SUFFIXES
+from mien.media.video import pyav
 from mien.records import Image
 from mien.sound import Sound
 
@@ -66,7 +66,10 @@ class FilmWriter:
             _check(path, overwrite)
         except (OSError, ValueError) as error:  # a name that no file system takes
             raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
-        self._av = _pyav()
+        try:
+            self._av = pyav()
+        except MediaError as error:
+            raise OutputError(str(error)) from error
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
         self.pictures = 0
@@ -231,12 +234,3 @@ def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
         image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     )
     return fitted
-
-
-def _pyav() -> Any:
-    try:
-        av: Any = import_module("av")
-    except ImportError:
-        raise OutputError("a film needs PyAV: pip install 'mien[video]'") from None
-    av.logging.set_level(None)  # FFmpeg would print into the user's terminal; what matters comes as an error
-    return av

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mien.crop import cut, whole_face
 from mien.dataset import Sample, Split, exclude, has_split, read_split
 from mien.errors import DatasetError, MediaError
+from mien.fingerprint import pixel_key
 from mien.manifest import CropSpec, InputSpec
 from mien.media.image import read_image
-from mien.records import Image
 
 PACK_VERSION = 1
 
@@ -185,11 +185,6 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
             raise
     for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a slower process, or of one that was killed
         shutil.rmtree(left, ignore_errors=True)
-
-
-def pixel_key(image: Image) -> str:
-    """Hash of decoded pixels, uint8 `[H, W, 3]`."""
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:24]
 
 
 def _pack_key(split: Split, target: InputSpec) -> str:

@@ -29,12 +29,13 @@ from mien.bundle import Bundle
 from mien.crop import Crops, cut, whole_face
 from mien.dataset import Sample, Split
 from mien.errors import DatasetError, MediaError
+from mien.fingerprint import pixel_key
 from mien.manifest import CropSpec, InputSpec
 from mien.media.image import read_image
 from mien.records import Image
 from mien.session import Session
 from mien.verify import Check
-from mien_train.data import pack, pixel_key
+from mien_train.data import pack
 from mien_train.job import open_run
 from mien_train.students import COURSE_INPUT, load_emotion_net
 from mien_train.tensors import normalise, predict_logits

@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 class _Look:
     """What is kept of one picture; `reason` when it cannot be read."""
 
-    key: bytes = b""
+    key: str = ""
     thumbnail: NDArray[np.uint8] | None = None
     spread: float = 0.0
     reason: str = ""

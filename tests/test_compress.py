@@ -21,7 +21,7 @@ from mien.cli import app
 from mien.errors import OutputError, TrainingError
 from mien.session import Session, softmax
 from mien.verify import verify_bundle
-from mien_train import compress, job, runfolder, tensors
+from mien_train import compress, finish, job, runfolder, tensors
 from mien_train.compress import Compression
 from mien_train.data import load_training_data
 from mien_train.export import Deployed, make_golden, to_onnx
@@ -158,14 +158,14 @@ def test_another_temperature_changes_the_probabilities_alone():
 def test_too_great_a_loss_is_refused_with_the_figures(
     parent: Bundle, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    original, out = compress.session_logits, tmp_path / "small.onnx"
+    original, out = finish.session_logits, tmp_path / "small.onnx"
 
     def broken(session: Session, images: np.ndarray) -> np.ndarray:
         """The compressed model always says the first class."""
         found = original(session, images)
         return np.tile(np.float32([3, 0, 0]), (len(found), 1)) if session.bundle.path == out else found
 
-    monkeypatch.setattr(compress, "session_logits", broken)
+    monkeypatch.setattr(finish, "session_logits", broken)
     done = CliRunner().invoke(app, ["compress", str(parent.path), "--data", str(data), "--out", str(out)])
     assert isinstance(done.exception, TrainingError)  # which `main` turns into exit code 2
     assert "66.67 points of accuracy lost, at most 2 allowed; nothing is written" in str(done.exception)

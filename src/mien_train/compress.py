@@ -17,22 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from mien.bundle import Bundle, Golden, load_bundle, write_bundle
 from mien.errors import OutputError, TrainingError
 from mien.intervals import Estimate, wilson
-from mien.manifest import Calibration, Manifest, TrainingInfo
-from mien.session import CPU, Session
-from mien.verify import verify_bundle
-from mien_train.calibrate import fit_temperature
+from mien.manifest import Manifest, TrainingInfo
+from mien.session import Session
 from mien_train.data import TrainingData, load_training_data
-from mien_train.export import Deployed, created_now, drawn_crops, to_onnx
-from mien_train.job import cross_fitted_ece, measure, open_run, session_logits
+from mien_train.export import Deployed, created_now, to_onnx
+from mien_train.finish import finish
+from mien_train.job import cross_fitted_ece, open_run, session_logits
 from mien_train.job import run as train_run
 from mien_train.prune import fine_tuning, parent_recipe, prune
-from mien_train.quantize import quantize, with_temperature
+from mien_train.quantize import quantize
 
 CALIBRATION_CROPS = 320
 """Training crops that give the activations' ranges; as many others choose the method."""
@@ -224,25 +222,16 @@ def _finish(
     parent: Bundle, graph: bytes, manifest: Manifest, data: TrainingData, out: Path, steps: dict[str, Any],
     max_drop: float, command: str, progress: Progress,
 ) -> Compression:  # fmt: skip
-    """Fit the temperature, measure, and write what lost little enough."""
+    """Measure both, and write what lost little enough."""
     progress("measuring", 0, 1)
-    images, labels = data.validation.images, data.validation.labels
-    logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False), threads=1), images)
-    temperature = fit_temperature(logits, labels)
-    graph = with_temperature(graph, manifest, temperature)
-    metrics = tuple(measure(logits, temperature, data, command))
-    calibration = Calibration(temperature=temperature, split="validation")
-    manifest = manifest.model_copy(update={"calibration": calibration, "metrics": metrics})
-    golden = _golden(graph, manifest, INT8_TOLERANCE if "int8" in steps else Golden.tolerance)
-    bundle = Bundle(out, graph, manifest, golden, sealed=False)
-    failed = [check.detail for check in verify_bundle(bundle, threads=1) if check.passed is False]
-    if failed:
-        raise TrainingError(f"the compressed graph does not compute what it should here: {failed[0]}")
+    tolerance = INT8_TOLERANCE if "int8" in steps else Golden.tolerance
+    bundle, golden, logits = finish(out, graph, manifest, data, command, tolerance)
 
+    images, labels = data.validation.images, data.validation.labels
     before, after = Session(parent, threads=1), Session(bundle, threads=1)
     rows = data.clean_rows if len(data.clean_rows) else np.arange(len(labels))
     rates = [_rates(before, after, np.array(images[np.arange(n) % len(images)])) for n in BATCHES]
-    size = len(graph) + len(manifest.to_json()) + len(golden.to_json())
+    size = len(bundle.model) + len(bundle.manifest.to_json()) + len(golden.to_json())
     result = Compression(
         steps,
         len(rows),
@@ -253,23 +242,12 @@ def _finish(
     )
     if result.lost > max_drop + 1e-9:
         return result
-    return replace(result, bundle=write_bundle(out, graph, manifest, golden))
+    return replace(result, bundle=write_bundle(out, bundle.model, bundle.manifest, golden))
 
 
 def _measured(logits: NDArray[np.float32], labels: NDArray[np.int64], size: int, rates: list[float]) -> Measured:
     right = int((logits.argmax(axis=1) == labels).sum())
     return Measured(wilson(right, len(labels)), cross_fitted_ece(logits, labels), size / 1e6, tuple(rates))
-
-
-def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
-    """Golden vectors as the graph is written: in floats between its roundings, without any kernel for int8."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    crops = drawn_crops(manifest.input)
-    session = onnxruntime.InferenceSession(graph, options, providers=list(CPU))
-    found = session.run([manifest.outputs.probabilities], {manifest.input.name: crops})[0]
-    return Golden(crops, np.asarray(found, np.float32), tolerance)
 
 
 def _rates(before: Session, after: Session, crops: NDArray[np.uint8]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from mien._version import __version__
-from mien.cli import audit, compare, compress, data, evaluate, live, models, predict, train, tune
+from mien.cli import audit, compare, compress, data, ensemble, evaluate, live, models, predict, train, tune
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ models.register(app)
 train.register(app)
 tune.register(app)
 compress.register(app)
+ensemble.register(app)
 data.register(app)
 
 

@@ -110,7 +110,7 @@ def _look(picture: Picture) -> _Look:
 
 
 def _identical(pictures: list[Picture], looks: list[_Look], rows: list[int]) -> tuple[Group, ...]:
-    members: defaultdict[bytes, list[Picture]] = defaultdict(list)
+    members: defaultdict[str, list[Picture]] = defaultdict(list)
     for i in rows:
         members[looks[i].key].append(pictures[i])
     return tuple(Group(tuple(found)) for found in members.values() if len(found) > 1)
@@ -118,14 +118,14 @@ def _identical(pictures: list[Picture], looks: list[_Look], rows: list[int]) -> 
 
 def _near(pictures: list[Picture], looks: list[_Look], rows: list[int], progress: Progress) -> tuple[Pair, ...]:
     # Of identical pictures one in each split stands for all: their likes are told once.
-    stands_for: dict[tuple[bytes, str], int] = {}
+    stands_for: dict[tuple[str, str], int] = {}
     for i in rows:
         stands_for.setdefault((looks[i].key, pictures[i].split), i)
     chosen = list(stands_for.values())
     if not chosen:
         return ()
     progress("comparing pictures", 0, len(chosen))
-    number: dict[bytes, int] = {}
+    number: dict[str, int] = {}
     keys = np.array([number.setdefault(looks[i].key, len(number)) for i in chosen], np.int64)
     names = list(dict.fromkeys(p.split for p in pictures))
     groups = np.array([names.index(pictures[i].split) for i in chosen], np.int64)

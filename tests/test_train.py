@@ -225,6 +225,16 @@ def test_a_class_in_one_split_only_is_refused(tmp_path: Path):
         load_training_data(root, tensors.input_spec(RECIPE), tmp_path / "cache")
 
 
+def test_a_class_with_one_picture_is_mentioned_and_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    root = squares(tmp_path / "data")
+    for split, level in (("train", 128), ("validation", 120)):
+        (root / split / "grey").mkdir()
+        Image.fromarray(np.full((16, 16), level, np.uint8)).save(root / split / "grey" / "only.png")
+    train(root, tmp_path / "run", RECIPE.model_copy(update={"balance": 0.5}))
+    assert "few training pictures: grey (1)" in caplog.text
+    assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9
+
+
 def test_training_and_validation_must_both_be_there(tmp_path: Path):
     (tmp_path / "train/a").mkdir(parents=True)
     with pytest.raises(DatasetError, match="no folder 'validation'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,11 @@ from mien_train.runfolder import WEIGHTS, Epoch, append_history, claim, save_sta
 from mien_train.tensors import input_spec, resolve_precision
 from mien_train.trainer import StepCallback, Trainer
 from mien_train.views import detected_views
+
+_log = logging.getLogger("mien")
+
+FEW = 10
+"""A class with fewer training pictures than this is mentioned: it cannot be learnt well."""
 
 ASKING, FRAMING = "asking the teachers", "finding faces"
 """What is prepared before the first epoch, for people."""
@@ -74,6 +80,8 @@ def train(
             "device": group.device.type,
         }
         group.decide(lambda: claim(run, recipe, data, initial, teachers, computing))
+        if group.first:
+            _mention_few(data)
         trainer = Trainer(recipe, data, group, initial, *_prepare(data, recipe, group, teachers, cache, on_prepare))
         for epoch in range(trainer.restore(run), recipe.epochs):
             result = trainer.run_epoch(epoch, on_step if group.first else lambda epoch, step, steps: None)
@@ -86,6 +94,13 @@ def train(
         weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
         group.decide(lambda: save_state(weights, run / WEIGHTS))
     return run / WEIGHTS
+
+
+def _mention_few(data: TrainingData) -> None:
+    counts = np.bincount(data.train.labels[data.train_rows], minlength=len(data.train.classes))
+    few = [f"{name} ({count})" for name, count in zip(data.train.classes, counts, strict=True) if count < FEW]
+    if few:
+        _log.warning("few training pictures: %s", ", ".join(few))
 
 
 def _prepare(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from mien.session import CPU, Session
 from mien.verify import verify_bundle
 from mien_train.calibrate import fit_temperature
 from mien_train.data import TrainingData
-from mien_train.export import drawn_crops
+from mien_train.export import drawn_crops, without_traces
 from mien_train.job import measure, session_logits
 from mien_train.quantize import with_temperature
 
@@ -43,6 +44,7 @@ def finish(
     logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False), threads=1), images)
     temperature = fit_temperature(logits, labels)
     graph = with_temperature(graph, manifest, temperature)
+    graph = without_traces(onnx.load_model_from_string(graph)).SerializeToString()  # older bundles have some
     manifest = manifest.model_copy(
         update={
             "calibration": Calibration(temperature=temperature, split="validation"),

@@ -168,7 +168,7 @@ def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: P
         f"# Torch {torch.__version__}, Python {platform.python_version()}, {plan.threads} threads.\n"
         f"#   {command}\n"
     )
-    return head + tomli_w.dumps(recipe.model_dump(mode="json"))
+    return head + tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def _write(path: Path, text: str) -> None:

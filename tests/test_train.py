@@ -374,6 +374,7 @@ def test_networks_that_cannot_be_built_say_why():
         ("[augment]\nrotate = 3", r"unknown field 'augment\.rotate'; did you mean 'rotate_deg'"),
         ("epochs = 0", "epochs: .*greater than or equal to 1"),
         ("epochs = ", "not valid TOML"),
+        ("size = 32\nstart_size = 48", r"start_size: .*expected at most size, 32: pictures grow \(found 48\)"),
     ],
 )
 def test_a_wrong_recipe_names_the_field(text: str, message: str, tmp_path: Path):

@@ -146,9 +146,9 @@ def merge(members: Sequence[Bundle]) -> bytes:
     Raises:
         TrainingError: fewer than two, or ones that do not go together.
     """
-    _check(members)
-    first = members[0].manifest
     protos = [onnx.load_model_from_string(member.model) for member in members]
+    _check(members, protos)
+    first = members[0].manifest
     nodes: list[onnx.NodeProto] = []
     initializers: list[onnx.TensorProto] = []
     terms: list[str] = []
@@ -191,7 +191,7 @@ def merge(members: Sequence[Bundle]) -> bytes:
     return model.SerializeToString()
 
 
-def _check(members: Sequence[Bundle]) -> None:
+def _check(members: Sequence[Bundle], protos: Sequence[onnx.ModelProto]) -> None:
     if len(members) < 2:
         raise TrainingError(f"expected at least two bundles, found {len(members)}")
     first = members[0]
@@ -205,7 +205,7 @@ def _check(members: Sequence[Bundle]) -> None:
                 f"{member.path}: expected the classes of {first.path} ({', '.join(first.manifest.classes)}), found "
                 f"{', '.join(member.manifest.classes)}"
             )
-    opsets = [_opsets(member) for member in members]
+    opsets = [{o.domain: o.version for o in proto.opset_import if o.domain == ""} for proto in protos]
     for member, opset in zip(members, opsets, strict=True):
         if not member.sealed or member.manifest.outputs.probabilities is None:
             raise TrainingError(f"{member.path}: expected a bundle that mien made, found a model without a seal")
@@ -214,10 +214,6 @@ def _check(members: Sequence[Bundle]) -> None:
                 f"{member.path}: expected the ONNX operator sets of {first.path} ({opsets[0]}), found {opset}; export "
                 "both with the same version"
             )
-
-
-def _opsets(member: Bundle) -> dict[str, int]:
-    return {o.domain: o.version for o in onnx.load_model_from_string(member.model).opset_import if o.domain == ""}
 
 
 def _input(bundle: Bundle) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mien.errors import TrainingError
 
@@ -126,6 +126,13 @@ class Recipe(_Part):
         "auto", description="bf16: autocast; auto: bf16 where the processor has it, else fp32"
     )
     seed: int = Field(0, ge=0, description="of weights, order, augmentation and dropout")
+
+    @field_validator("start_size")
+    @classmethod
+    def _grows(cls, start_size: int | None, info: ValidationInfo) -> int | None:
+        if start_size and start_size > (size := info.data.get("size", start_size)):
+            raise ValueError(f"expected at most size, {size}: pictures grow")
+        return start_size
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -146,6 +146,14 @@ def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
     network = job.open_run(tmp_path / "pupil").network
     flat = np.stack([np.full((16, 16, 1), level, np.uint8) for level in (220, 30)])
     assert tensors.predict_logits(network, flat, "fp32").argmax(1).tolist() == [CLASSES.index("dark"), 0]
+    (tmp_path / "pupil/weights.pt").unlink()
+    asked: list[str] = []
+    job.run(
+        data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher],
+        on_prepare=lambda what, done, total: asked.append(what),
+    )  # fmt: skip
+    assert (tmp_path / "pupil/weights.pt").exists()
+    assert not asked  # a run that goes on asks nobody twice
 
     with pytest.raises(TrainingError, match="teachers_sha256"):
         job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher, teacher])
@@ -512,6 +520,35 @@ def test_pictures_may_start_small_and_grow(data: Path, tmp_path: Path):
     train(data, tmp_path / "run", growing, lambda e: seen.append(e.epoch))
     assert seen == [1, 2, 3]
     assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9
+
+
+def test_noise_may_come_to_a_share_of_the_pictures():
+    grey = torch.full((400, 1, 16, 16), 0.5)
+    recipe = OFF.model_copy(update={"noise": 0.1, "noise_share": 0.25})
+    spread = augment(grey, recipe, torch.Generator().manual_seed(0)).std(dim=(1, 2, 3))
+    assert 0.18 < float((spread > 0).float().mean()) < 0.32
+    assert float(spread.max()) < 0.12
+
+
+def test_a_network_may_be_compiled(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = RECIPE.model_copy(update={"compile": True, "precision": "fp32"})
+    shapes: list[tuple[int, ...]] = []
+
+    def compile_(network: torch.nn.Module, **kwargs: object) -> object:
+        return lambda x: shapes.append(tuple(x.shape)) or network(x)
+
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: "/usr/bin/g++")
+    monkeypatch.setattr(torch, "compile", compile_)
+    train(data, tmp_path / "compiled", recipe)
+    assert set(shapes) == {(16, 1, 16, 16)}
+    monkeypatch.undo()
+    train(data, tmp_path / "plain", RECIPE.model_copy(update={"precision": "fp32"}))
+    plain, compiled = (torch.load(tmp_path / name / "weights.pt") for name in ("plain", "compiled"))
+    for name, tensor in plain.items():
+        torch.testing.assert_close(compiled[name], tensor)
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: None)
+    with pytest.raises(TrainingError, match=r"compile = true needs a C\+\+ compiler"):
+        train(data, tmp_path / "bare", recipe)
 
 
 def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch):

@@ -180,7 +180,10 @@ def _light(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
     contrast = 1 + _spread(x, recipe.contrast, generator).view(each)
     x = (x - mean) * contrast + mean + _spread(x, recipe.brightness, generator).view(each)
     if recipe.noise:
-        x = x + torch.randn(x.shape, generator=generator) * _spread(x, recipe.noise, generator).view(each)
+        strength = _spread(x, recipe.noise, generator)
+        if recipe.noise_share < 1:
+            strength = strength * (torch.rand(len(x), generator=generator) < recipe.noise_share)
+        x = x + torch.randn(x.shape, generator=generator) * strength.view(each)
     return x
 
 

@@ -114,6 +114,16 @@ def load_training_data(
     )
 
 
+def kept(path: Path, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The array in the file `path` (.npy), which is made first where it is missing."""
+    if not path.exists():
+        made = make()
+        temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+        np.save(temporary, made)
+        temporary.replace(path)
+    return np.load(path)
+
+
 def soft_targets(data: Pack, label_share: float, smoothing: float) -> NDArray[np.float32]:
     """Training targets `[N, K]`, rows summing to 1: `label_share` x label + the rest x votes.
 

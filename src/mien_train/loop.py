@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,9 +13,10 @@ import torch
 
 from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
-from mien_train.data import TrainingData, load_training_data
+from mien_train.data import TrainingData, kept, load_training_data
 from mien_train.distil import teacher_targets
 from mien_train.group import Group, joined
+from mien_train.initial import initial_digest
 from mien_train.recipe import Recipe
 from mien_train.runfolder import WEIGHTS, Epoch, append_history, claim, save_state
 from mien_train.tensors import input_spec, resolve_precision
@@ -113,14 +115,17 @@ def _prepare(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What the teachers say, and how a detector would frame the pictures, where the recipe asks for it."""
     taught = views = None
+    fingerprint = data.fingerprint[:16]
     if teachers:
-        asking = partial(on_prepare, ASKING)
-        taught = group.decide(lambda: teacher_targets(teachers, data.train, input_spec(recipe), asking))
+        asked = hashlib.sha256("".join(map(initial_digest, teachers)).encode()).hexdigest()[:16]
+        answers = cache / f"taught-{asked}-{fingerprint}.npy"
+        spec, asking = input_spec(recipe), partial(on_prepare, ASKING)
+        taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, asking)))
     if recipe.detected_share:
         detector = make_detector(default_detector_name())
-        path = cache / f"views-{detector.name}-{recipe.align}-{data.fingerprint[:16]}.npy"
-        finding = partial(on_prepare, FRAMING)
+        path = cache / f"views-{detector.name}-{recipe.align}-{fingerprint}.npy"
+        pictures, rows, finding = data.train.images, data.train_rows, partial(on_prepare, FRAMING)
         views = group.decide(
-            lambda: detected_views(data.train.images, data.train_rows, detector, recipe.align, path, finding)
+            lambda: kept(path, lambda: detected_views(pictures, rows, detector, recipe.align, finding))
         )
     return taught, views

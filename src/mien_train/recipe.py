@@ -53,6 +53,7 @@ class AugmentRecipe(_Part):
     blur_share: float = Field(0.1, ge=0, le=1, description="share of pictures blurred (Gaussian, sigma up to 1.5 px)")
     low_res_share: float = Field(0.1, ge=0, le=1, description="share shrunk to 16-36 px and enlarged again")
     noise: float = Field(0.03, ge=0, le=0.5, description="standard deviation of Gaussian noise is drawn up to this")
+    noise_share: float = Field(1.0, ge=0, le=1, description="share of pictures with such noise")
     erase_share: float = Field(
         0.4, ge=0, le=1, description="share with a rectangle (up to a quarter of the area) blanked"
     )
@@ -124,6 +125,11 @@ class Recipe(_Part):
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="bf16: autocast; auto: bf16 where the processor has it, else fp32"
+    )
+    compile: bool = Field(
+        False,
+        description="let torch.compile fuse the network's operations: a minute for each size of the pictures, then up "
+        "to twice as fast; needs a C++ compiler",
     )
     seed: int = Field(0, ge=0, description="of weights, order, augmentation and dropout")
 

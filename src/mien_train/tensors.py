@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mien.manifest import InputSpec
 from mien_train.recipe import Recipe
 
-EVALUATION_BATCH = 512
+EVALUATION_BATCH = 128
 
 
 def input_spec(recipe: Recipe) -> InputSpec:

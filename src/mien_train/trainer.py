@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +57,8 @@ class Trainer:
             views: how a detector frames each training picture: see `mien_train.views`.
 
         Raises:
-            TrainingError: too few pictures for one batch, or a batch that does not divide among the group.
+            TrainingError: too few pictures for one batch, a batch that does not divide among the group, or nothing to
+                compile with.
         """
         self.recipe, self.data, self.views, self.group = recipe, data, views, group
         self.steps = len(data.train_rows) // recipe.batch_size
@@ -79,7 +82,7 @@ class Trainer:
         if initial:
             spread = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]  # over all classes
             load_initial(self.network, initial, normalise(to_tensor(data.train.images[spread])).to(group.device))
-        self.shared = group.share(self.network)
+        self.shared = compiled(group.share(self.network)) if recipe.compile else group.share(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = make_optimiser(self.network, recipe)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
@@ -207,6 +210,21 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         return int(state["epochs_done"])
+
+
+def compiled(network: nn.Module) -> Any:
+    """The same network, its operations fused for each size of the pictures.
+
+    Raises:
+        TrainingError: there is no C++ compiler.
+    """
+    compilers = (os.environ.get("CXX") or "g++", "clang++", "cl")
+    if not any(map(shutil.which, compilers)):
+        raise TrainingError(
+            f"compile = true needs a C++ compiler, and none of {', '.join(compilers)} was found; install one, or leave "
+            "compile out of the recipe"
+        )
+    return torch.compile(network, dynamic=False)
 
 
 def sampling_chances(labels: np.ndarray, balance: float) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ def detected_views(
     rows: NDArray[np.int64],
     detector: Detector,
     align: str,
-    cache: Path,
     on_crop: Callable[[int, int], None] = lambda done, total: None,
 ) -> Views:
     """The views of the chosen crops; the others are NaN.
@@ -40,25 +38,18 @@ def detected_views(
         rows: which to look at.
         detector: whose boxes.
         align: "eyes" or "none", as in `CropSpec`.
-        cache: a file that keeps the views; taken if it is there.
         on_crop: called with how many are done, and of how many.
 
     Raises:
         TrainingError: the detector finds a face in fewer than 20 crops.
     """
-    if cache.exists():
-        return np.load(cache)
     found: dict[int, Face] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # detectors let go of Python's lock
         for done, (row, face) in enumerate(zip(rows, pool.map(lambda r: _find(crops[r], detector), rows), strict=True)):
             if face is not None:
                 found[int(row)] = face
             on_crop(done + 1, len(rows))
-    views = views_of(found, crops.shape, align, len(rows))
-    temporary = cache.with_suffix(f".{os.getpid()}.tmp.npy")
-    np.save(temporary, views)
-    temporary.replace(cache)
-    return views
+    return views_of(found, crops.shape, align, len(rows))
 
 
 def views_of(found: dict[int, Face], shape: tuple[int, ...], align: str, tried: int) -> Views:

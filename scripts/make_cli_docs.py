@@ -36,14 +36,15 @@ def describe(command: Any, name: str) -> str:
 
 def option_row(parameter: Any) -> str:
     """One line of the table."""
-    names = (
-        ", ".join(f"`{n}`" for n in parameter.opts)
-        if parameter.param_type_name == "option"
-        else f"`{parameter.name.upper()}`"
-    )
+    if parameter.param_type_name == "option":
+        takes = "" if parameter.is_flag else " VALUE"
+        names = " / ".join(f"`{n}{takes}`" for n in [*parameter.opts, *parameter.secondary_opts])
+    else:
+        names = f"`{parameter.name.upper()}`"
     default = getattr(parameter.default, "value", parameter.default)  # of a choice: its name
     shown = default not in (None, False, "", 0) and not callable(default) and default is not ...
-    return f"| {names} | {(getattr(parameter, 'help', '') or '').strip()}{f' Default: {default}.' if shown else ''} |"
+    about = (getattr(parameter, "help", "") or "").strip().replace("<", "&lt;")
+    return f"| {names} | {about}{f' Default: {default}.' if shown else ''} |"
 
 
 def page() -> str:

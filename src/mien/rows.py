@@ -4,7 +4,7 @@
 |---|---|
 | source, frame, time_s | the picture, its frame from 0, and when that frame is shown (empty for a still) |
 | face | the face's index in the frame, from 0 |
-| track | in a video or animation: the id of the person, from 1 on, the same in every frame; empty for a still |
+| track | in a video or animation: the id of the face followed, from 1 on, the same in every frame; empty for a still |
 | box_xyxy: x1, y1, x2, y2 | pixels of the frame, 2 decimals |
 | score, detector | the detector's confidence, and its name |
 | landmarks_xy: left_eye_x ... right_mouth_y | pixels, 2 decimals; left and right are the picture's; may be empty |

@@ -52,7 +52,7 @@ def audit(
         Path | None, typer.Option("--fix", help="Write a list of what to leave out, for --exclude, to this CSV.")
     ] = None,
     fix_labels: Annotated[
-        bool, typer.Option("--fix-labels", help="List pictures whose label may be wrong in it too.")
+        bool, typer.Option("--fix-labels", help="With --fix: list pictures whose label may be wrong, too.")
     ] = False,
     faces: Annotated[
         Faces, typer.Option(help=f"Look for a face in {FACE_SAMPLE} pictures, evenly spread, in all, or in none.")

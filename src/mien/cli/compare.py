@@ -36,7 +36,7 @@ def compare(
     ] = None,
     exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
     shared_only: Annotated[
-        bool, typer.Option("--shared-only", help="Leave out classes that not both models know.")
+        bool, typer.Option("--shared-only", help="Leave out classes that one of the models does not know.")
     ] = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
 ) -> None:

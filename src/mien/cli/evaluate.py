@@ -51,7 +51,7 @@ def evaluate(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that the model does not know.")
     ] = False,
-    repeats: Annotated[bool, typer.Option(help="Look for the pictures in the training split too.")] = True,
+    repeats: Annotated[bool, typer.Option(help="Count the pictures that also stand in the training split.")] = True,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
 ) -> None:
     """Measure a model on labelled pictures. The first two lines are the course's: accuracy (precision), then recall.

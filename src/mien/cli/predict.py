@@ -110,7 +110,8 @@ def predict(
         int, typer.Option(help="In a video: look for faces in every n-th frame, and go by their motion between.", min=1)
     ] = 1,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Of a video: how long and how often each person shows each expression.")
+        bool,
+        typer.Option("--summary", help="Of a video: how long and how often each face followed shows each expression."),
     ] = False,
     eaf: Annotated[
         Path | None, typer.Option(help="Of one video: write what is shown when to FILE.eaf, for ELAN.")
@@ -163,7 +164,8 @@ def predict(
         consumers: list[Consumer] = []
         writer = None
         if out:
-            about = None if live else _about(sources, items, job, recognizer)
+            pictures = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # those of a run are all alike
+            about = None if live else _about(sources, items, job, recognizer) | {"dedupe": dedupe, **pictures}
             writer = open_writer(out, recognizer.classes, overwrite=overwrite, run=about, resume=resume)
             stack.enter_context(writer)
         if annotate:
@@ -273,7 +275,7 @@ class _Copies:
 
 
 def _about(sources: Sequence[str], items: Sequence[Item], job: Job, recognizer: Recognizer) -> dict[str, object]:
-    """What makes this run another than one with other rows."""
+    """What the rows of this run follow from."""
     names = hashlib.sha256("\0".join(item.source for item in items).encode("utf-8", "surrogateescape"))
     return {
         "sources": list(sources),

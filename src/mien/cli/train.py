@@ -56,8 +56,8 @@ def train(
             "targets; give it again for an ensemble."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How many; default: the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all chance; default: the recipe's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
 ) -> None:
     """Train a network; resume it by giving the same command again.

@@ -43,7 +43,9 @@ def tune(
     recipe: Annotated[
         Path | None, typer.Option(help="Recipe in TOML for what is not searched; without it, the defaults.")
     ] = None,
-    trials: Annotated[int, typer.Option(help="How many shall be finished, earlier ones counted.", min=1)] = 20,
+    trials: Annotated[
+        int, typer.Option(help="Stop when so many are finished, those of earlier calls included.", min=1)
+    ] = 20,
     epochs: Annotated[int | None, typer.Option(help="Of each trial, instead of the recipe's.", min=1)] = None,
     timeout: Annotated[
         float | None,
@@ -57,7 +59,7 @@ def tune(
             help="Database that several machines may share: postgresql://user@host/name; without it, a file in --out."
         ),
     ] = "",
-    name: Annotated[str, typer.Option(help="Of the study in --storage; default: the name of --out.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the study in --storage; default: the name of --out.")] = "",
     seed: Annotated[int, typer.Option(help="Of the search; each recipe has its own.", min=0)] = 0,
     startup: Annotated[
         int, typer.Option(help="So many trials come first, drawn at random and never stopped early.", min=1)

@@ -93,7 +93,7 @@ def test_a_study_leaves_the_best_recipe_and_a_page(data: Path, base: Path, space
     code, printed, _ = run(*args, "--trials", 3)
     assert code == 0
     assert "3 of 3 trials finished: 0 stopped early, 0 failed" in printed
-    assert f"next: mien train {data} --recipe {out / 'best.toml'} --out runs/study" in printed
+    assert f"next: mien train {data} --recipe {out / 'best.toml'} --out runs/study-best" in printed
 
     code, printed, _ = run(*args, "--trials", 3, "--json")
     study = json.loads(printed)

@@ -154,15 +154,16 @@ def _command(plan: Plan, epochs: int) -> str:
     words = ["mien", "train", str(plan.data), "--recipe", str(plan.out / "best.toml")]
     words += ["--exclude", str(plan.without)] if plan.without else []
     words += ["--epochs", str(epochs)] if epochs != plan.recipe.epochs else []
-    line = shlex.join([*words, "--out", f"runs/{plan.out.resolve().name}"])
+    line = shlex.join([*words, "--out", f"runs/{plan.out.resolve().name}-best"])  # the study itself may lie in runs/
     return line.replace("\n", " ")  # it stands in a comment
 
 
 def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: Plan, command: str) -> str:
     searched = ", ".join(entry.name for entry in plan.space.entries)
+    length = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
     head = (
         f"# The best of {ended} trials of the study {plan.name!r} by `mien tune`: trial {number}, {accuracy:.2%} of\n"
-        f"# the validation pictures that do not stand in training, after {recipe.epochs} epochs. The best of many is\n"
+        f"# the validation pictures that do not stand in training, after {length}. The best of many is\n"
         f"# flattered by chance: measure the trained model on pictures that the search never saw.\n"
         f"# Data: fingerprint {plan.fingerprint}. Searched: {searched}.\n"
         f"# Torch {torch.__version__}, Python {platform.python_version()}, {plan.threads} threads.\n"

@@ -22,7 +22,7 @@ from mien.errors import OutputError, TrainingError
 from mien.manifest import InputSpec, OutputSpec
 from mien.session import Session
 from mien.verify import verify_bundle
-from mien_train.ensemble import ensemble, merge
+from mien_train.ensemble import averaged, ensemble, merge
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 from tests.test_train import squares
 
@@ -30,11 +30,15 @@ SPEC = InputSpec(height=16, width=16, channels=1, color="gray")
 CLASSES = ("bright", "dark", "striped")
 
 
-def member(path: Path, slope: list[float], classes: tuple[str, ...] = CLASSES, **changes: object) -> Bundle:
-    """A sealed bundle whose logits are (mean brightness - 0.5) x slope."""
+def member(
+    path: Path, slope: list[float], classes: tuple[str, ...] = CLASSES, learnt: str = "slope", **changes: object
+) -> Bundle:
+    """A sealed bundle whose logits are (mean brightness - 0.5) x slope; `learnt` is the slope's name in the graph."""
     model = onnx.load_model_from_string(tiny_onnx(size=16))
     (found,) = [i for i in model.graph.initializer if i.name == "slope"]
-    found.CopyFrom(numpy_helper.from_array(np.array([slope], np.float32), "slope"))
+    found.CopyFrom(numpy_helper.from_array(np.array([slope], np.float32), learnt))
+    for node in model.graph.node:
+        node.input[:] = [learnt if name == "slope" else name for name in node.input]
     manifest = tiny_manifest(**{"name": path.stem, "classes": classes, "input": SPEC, **changes})
     golden = tiny_golden(16)
     bare = Bundle(path, model.SerializeToString(), manifest, golden, sealed=False)
@@ -105,6 +109,51 @@ def test_an_ensemble_may_be_a_member(tmp_path: Path, data: Path):
     merged = Bundle(tmp_path / "more.onnx", merge([both, one]), one.manifest, None, sealed=False)
     logs = np.mean([np.log(Session(m, threads=1).run(crops())[0]) for m in (both, one)], axis=0)
     np.testing.assert_allclose(Session(merged, threads=1).run(crops())[1], logs, atol=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(slopes=st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=2, max_size=4))
+def test_averaged_weights_are_one_network(slopes: list[list[float]], tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("members")
+    members = [member(folder / f"{i}.onnx", s, learnt="network.slope") for i, s in enumerate(slopes)]
+    model = averaged(members)
+    assert len(onnx.load_model_from_string(model).graph.node) == len(
+        onnx.load_model_from_string(members[0].model).graph.node
+    )
+    one = Bundle(folder / "one.onnx", model, members[0].manifest, None, sealed=False)
+    # Its logits are linear in the slopes, so here the mean of the weights gives the mean of the logits.
+    expected = np.mean([Session(m, threads=1).run(crops())[1] for m in members], axis=0)
+    np.testing.assert_allclose(Session(one, threads=1).run(crops())[1], expected, atol=1e-4)
+
+
+def test_the_command_averages_weights(data: Path, tmp_path: Path):
+    paths = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    member(paths[0], [9, -1, 0], learnt="network.slope", training={"recipe": {"epochs": 3}})
+    member(paths[1], [1, -9, 0], learnt="network.slope", training={"recipe": {"epochs": 4}})
+    out = tmp_path / "mean.onnx"
+    command = ["ensemble", *map(str, paths), "--data", str(data), "--out", str(out), "--average-weights"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    bundle = load_bundle(out)
+    assert all(check.passed for check in verify_bundle(bundle, threads=1))
+    recipe = bundle.manifest.training.recipe
+    assert recipe["epochs"] == 4  # so that the recipe is there to go on from it
+    assert [m["name"] for m in recipe["averaged"]] == ["one", "two"]  # type: ignore[index,union-attr]
+    assert "--average-weights" in bundle.manifest.metrics[0].command
+
+
+def test_weights_of_unlike_networks_are_not_averaged(tmp_path: Path):
+    one = member(tmp_path / "one.onnx", [9, -1, 0], learnt="network.slope")
+    with pytest.raises(TrainingError, match=r"network.head: none\), found float32 \[1, 3\]"):
+        averaged([one, member(tmp_path / "other.onnx", [9, -1, 0], learnt="network.head")])
+    turned = member(tmp_path / "turned.onnx", [1, 0, 0], tuple(reversed(CLASSES)), learnt="network.slope")
+    with pytest.raises(TrainingError, match="classes in the order of"):
+        averaged([one, turned])
+    with pytest.raises(TrainingError, match="at least two"):
+        averaged([one])
+    nameless = [member(tmp_path / f"{i}.onnx", [1, 2, 3]) for i in range(2)]
+    with pytest.raises(TrainingError, match="weights in floats"):
+        averaged(nameless)
 
 
 def test_what_does_not_go_together_is_refused(tmp_path: Path, data: Path):

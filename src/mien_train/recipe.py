@@ -129,7 +129,7 @@ class Recipe(_Part):
     compile: bool = Field(
         False,
         description="let torch.compile fuse the network's operations: a minute for each size of the pictures, then up "
-        "to twice as fast; needs a C++ compiler",
+        "to twice as fast; without a C++ compiler it is left out",
     )
     seed: int = Field(0, ge=0, description="of weights, order, augmentation and dropout")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import os
 import shutil
@@ -26,6 +27,8 @@ from mien_train.optimiser import learning_rate, make_optimiser
 from mien_train.recipe import Recipe
 from mien_train.runfolder import CHECKPOINT, Epoch, save_state, trim_history
 from mien_train.tensors import input_spec, normalise, output_columns, predict_logits, resolve_precision, to_tensor
+
+_log = logging.getLogger("mien")
 
 SETTLE_PICTURES = 1024
 """Pictures that give the statistics of normalisations when a run starts from a bundle."""
@@ -213,17 +216,14 @@ class Trainer:
 
 
 def compiled(network: nn.Module) -> Any:
-    """The same network, its operations fused for each size of the pictures.
-
-    Raises:
-        TrainingError: there is no C++ compiler.
-    """
+    """The same network, its operations fused for each size of the pictures; as it is where there is no C++ compiler."""
     compilers = (os.environ.get("CXX") or "g++", "clang++", "cl")
     if not any(map(shutil.which, compilers)):
-        raise TrainingError(
-            f"compile = true needs a C++ compiler, and none of {', '.join(compilers)} was found; install one, or leave "
-            "compile out of the recipe"
+        _log.warning(
+            "compile = true needs a C++ compiler, and none of %s was found: going on without, more slowly",
+            ", ".join(compilers),
         )
+        return network
     return torch.compile(network, dynamic=False)
 
 

@@ -228,8 +228,8 @@ def averaged(members: Sequence[Bundle]) -> bytes:
         raise TrainingError(f"{first.path}: expected weights in floats, as `mien export` writes them")
     for tensor in protos[0].graph.initializer:
         if tensor.name in weights[0]:
-            mean = np.mean([found[tensor.name] for found in weights], axis=0, dtype=np.float64)
-            tensor.CopyFrom(numpy_helper.from_array(np.asarray(mean, np.float32), tensor.name))
+            stack = np.stack([np.asarray(found[tensor.name], np.float64) for found in weights])
+            tensor.CopyFrom(numpy_helper.from_array(stack.mean(axis=0).astype(np.float32), tensor.name))
     return protos[0].SerializeToString()
 
 
@@ -290,7 +290,9 @@ def _manifest(members: Sequence[Bundle], name: str, average_weights: bool) -> Ma
     def joined(texts: list[str]) -> str:
         return "; ".join(dict.fromkeys(filter(None, texts)))
 
-    recipe = {**members[-1].manifest.training.recipe, "averaged": about} if average_weights else {"ensemble": about}
+    recipe: dict[str, object] = {"ensemble": about}
+    if average_weights:
+        recipe = {**members[-1].manifest.training.recipe, "averaged": about}
     training = TrainingInfo(
         data=joined([m.manifest.training.data for m in members]),
         licence=joined([m.manifest.training.licence for m in members]),

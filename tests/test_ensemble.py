@@ -149,6 +149,11 @@ def test_weights_of_unlike_networks_are_not_averaged(tmp_path: Path):
     turned = member(tmp_path / "turned.onnx", [1, 0, 0], tuple(reversed(CLASSES)), learnt="network.slope")
     with pytest.raises(TrainingError, match="classes in the order of"):
         averaged([one, turned])
+    graph = onnx.load_model_from_string(one.model)
+    graph.graph.node.insert(0, onnx.helper.make_node("Identity", [SPEC.name], ["seen"]))
+    longer = Bundle(tmp_path / "longer.onnx", graph.SerializeToString(), one.manifest, None, sealed=True)
+    with pytest.raises(TrainingError, match="computes otherwise"):
+        averaged([one, longer])
     with pytest.raises(TrainingError, match="at least two"):
         averaged([one])
     nameless = [member(tmp_path / f"{i}.onnx", [1, 2, 3]) for i in range(2)]

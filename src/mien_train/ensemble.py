@@ -211,7 +211,8 @@ def averaged(members: Sequence[Bundle]) -> bytes:
     _check(members, protos)
     first = members[0]
     weights = [_weights(proto) for proto in protos]
-    for member, found in zip(members, weights, strict=True):
+    steps = [[node.op_type for node in proto.graph.node] for proto in protos]  # a pooled stem has a full one's weights
+    for member, found, done in zip(members, weights, steps, strict=True):
         if member.manifest.classes != first.manifest.classes:
             raise TrainingError(
                 f"{member.path}: expected the classes in the order of {first.path} "
@@ -223,6 +224,11 @@ def averaged(members: Sequence[Bundle]) -> bytes:
             raise TrainingError(
                 f"{member.path}: expected the network of {first.path} ({name}: {expected.get(name, 'none')}), found "
                 f"{kinds.get(name, 'none')}; only the weights of one and the same network can be averaged"
+            )
+        if done != steps[0]:
+            raise TrainingError(
+                f"{member.path}: expected the network of {first.path}, found one with the same weights that computes "
+                f"otherwise ({len(done)} steps, there {len(steps[0])})"
             )
     if not weights[0] or any(w.dtype != np.float32 for w in weights[0].values()):
         raise TrainingError(f"{first.path}: expected weights in floats, as `mien export` writes them")

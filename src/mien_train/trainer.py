@@ -60,8 +60,7 @@ class Trainer:
             views: how a detector frames each training picture: see `mien_train.views`.
 
         Raises:
-            TrainingError: too few pictures for one batch, a batch that does not divide among the group, or nothing to
-                compile with.
+            TrainingError: too few pictures for one batch, or a batch that does not divide among the group.
         """
         self.recipe, self.data, self.views, self.group = recipe, data, views, group
         self.steps = len(data.train_rows) // recipe.batch_size

@@ -26,8 +26,9 @@ from mien_train.compress import Compression
 from mien_train.data import load_training_data
 from mien_train.export import Deployed, make_golden, to_onnx
 from mien_train.initial import load_initial
+from mien_train.narrow import narrowed
 from mien_train.networks import build_network, inner_width
-from mien_train.prune import fine_tuning, narrowed, parent_recipe
+from mien_train.prune import fine_tuning, parent_recipe
 from mien_train.quantize import quantize, with_temperature
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
@@ -230,8 +231,8 @@ def test_the_channels_that_count_most_are_kept(data: Path, run: Path):
         block.norm1.weight.data[::2] = 0
         block.norm1.bias.data[::2] = 0
     small = build_network(fine_tuning(RECIPE, 0.5, 1).network, 1, tensors.output_columns(RECIPE, 3), 16)
-    small.load_state_dict(narrowed(network, small))
     images = packed(data, run).validation.images
+    small.load_state_dict(narrowed(network, small, tensors.normalise(tensors.to_tensor(images))))
     wanted = tensors.predict_logits(network, images, "fp32")
     torch.testing.assert_close(tensors.predict_logits(small, images, "fp32"), wanted, atol=1e-4, rtol=1e-4)
 

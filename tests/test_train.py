@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -27,7 +30,8 @@ from mien_train import job, runfolder, tensors, trainer
 from mien_train.augment import augment, cutmix, mix, mixup, shrink, side_at
 from mien_train.calibrate import fit_temperature, measure_framing
 from mien_train.data import load_training_data, soft_targets
-from mien_train.distil import teacher_targets
+from mien_train.distil import open_panel, teacher_targets
+from mien_train.export import Deployed, make_golden, to_onnx
 from mien_train.initial import load_initial
 from mien_train.networks import EmotionNet, build_network
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
@@ -174,6 +178,76 @@ def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, t
         write_bundle(tmp_path / f"{name}.onnx", tiny_onnx(size=size), tiny_manifest(**changes), tiny_golden(size))
         with pytest.raises(TrainingError, match=message):
             teacher_targets([tmp_path / f"{name}.onnx"], train_pack, spec, lambda *a: None)
+
+
+def test_teachers_may_be_asked_about_every_view(data: Path, run: Path, tmp_path: Path):
+    """A finished run as the only teacher, with the whole say; asked about each view, nothing is kept of its answers."""
+    pupil = RECIPE.model_copy(update={"teacher_share": 1.0, "teacher_sees": "view", "seed": 4, "epochs": 4})
+    job.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[run])
+    assert runfolder.read_history(tmp_path / "pupil")[-1].validation_accuracy > 0.9
+    assert not list((tmp_path / "pupil/cache").glob("taught-*"))
+    about = json.loads((tmp_path / "pupil/run.json").read_text())
+    assert about["teachers_sha256"] == hashlib.sha256((run / "weights.pt").read_bytes()).hexdigest()
+    tiny = tmp_path / "tiny.onnx"
+    manifest = tiny_manifest(classes=CLASSES, input=tensors.input_spec(RECIPE))
+    write_bundle(tiny, tiny_onnx(size=16), manifest, tiny_golden(16))
+    with pytest.raises(TrainingError, match="expected a network in floats that `mien train` made"):
+        job.run(data, tmp_path / "none", pupil, 1, *[lambda *a: None] * 3, teachers=[tiny])
+    with pytest.raises(TrainingError, match="not a run folder"):
+        job.run(data, tmp_path / "other", pupil, 1, *[lambda *a: None] * 3, teachers=[data])
+
+
+@pytest.mark.parametrize("votes_weight", [0.0, 0.5])
+def test_a_teacher_says_the_same_as_a_run_and_as_a_bundle(data: Path, tmp_path: Path, votes_weight: float):
+    """All ways to ask one network: at its calibrated temperature as a bundle, and without its auxiliary outputs."""
+    recipe = RECIPE.model_copy(update={"epochs": 1, "votes_weight": votes_weight})
+    train(data, tmp_path / "run", recipe)
+    spec = tensors.input_spec(recipe)
+    found = load_training_data(data, spec, tmp_path / "cache")
+    network = job.open_run(tmp_path / "run").network
+    deployed = Deployed(network, len(CLASSES), 0.5)
+    manifest = tiny_manifest(classes=CLASSES, input=spec)
+    update = {
+        "training": manifest.training.model_copy(update={"recipe": recipe.model_dump(mode="json")}),
+        "calibration": manifest.calibration.model_copy(update={"temperature": 0.5}),
+    }
+    write_bundle(
+        tmp_path / "b.onnx", to_onnx(deployed, spec), manifest.model_copy(update=update), make_golden(deployed, spec)
+    )
+    images, order = found.train.images[:40], ("striped", "bright", "dark")
+    logits = tensors.predict_logits(network, images, "fp32")[:, [2, 0, 1]]
+    inputs = tensors.normalise(tensors.to_tensor(images))
+    for teacher, temperature in ((tmp_path / "run", 1.0), (tmp_path / "b.onnx", 0.5)):
+        panel = open_panel([teacher, teacher], order, spec, images, torch.device("cpu"))
+        torch.testing.assert_close(panel.ask(inputs), (logits / temperature).softmax(1), atol=1e-4, rtol=1e-4)
+    both = teacher_targets([tmp_path / "run"], found.train, spec, lambda *a: None)
+    mirrored = tensors.predict_logits(network, np.ascontiguousarray(images[:, :, ::-1]), "fp32")
+    straight = tensors.predict_logits(network, images, "fp32")
+    wanted = (straight[:, :3].softmax(1) + mirrored[:, :3].softmax(1)) / 2
+    np.testing.assert_allclose(both[:40], wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("quality", [7, 20, 50])
+def test_jpeg_is_what_a_jpeg_file_does(quality: int, monkeypatch: pytest.MonkeyPatch):
+    picture = cv2.resize(cv2.cvtColor(skimage.data.astronaut()[0:220, 120:340], cv2.COLOR_RGB2GRAY), (48, 48))
+    drawn = torch.full((1,), (quality - 5) / 55)
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: torch.zeros(1) if not k.pop("first", True) else drawn)
+    recipe = OFF.model_copy(update={"jpeg_share": 1.0, "flip": False})
+    found = augment(tensors.to_tensor(picture[None, :, :, None]), recipe, torch.Generator().manual_seed(0))[0, 0]
+    wanted = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+    error = np.abs(found.numpy() * 255 - wanted).mean()
+    assert error < 1.5 < np.abs(picture.astype(float) - wanted).mean()
+
+
+def test_levels_take_the_light_away():
+    recipe = NetworkRecipe(widths=(8,), blocks=(1,), levels="picture", dropout=0.0)
+    torch.manual_seed(0)
+    network = build_network(recipe, 1, 3, 16).eval()
+    x = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(1)) - 0.5
+    torch.testing.assert_close(network(x * 0.5 + 0.3), network(x), atol=0.03, rtol=0.03)
+    assert network(torch.full((2, 1, 16, 16), 0.7)).isfinite().all()
+    plain = build_network(recipe.model_copy(update={"levels": "fixed"}), 1, 3, 16)
+    assert plain.state_dict().keys() == network.state_dict().keys()  # weights of either start the other
 
 
 def test_a_bad_loss_stops_and_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,11 +1,13 @@
-"""Augmentation of whole batches as tensor operations, so that it keeps up with training.
+"""Augmentation of whole batches as tensor operations, on whatever device they are, so that it keeps up with training.
 
-Every random number comes from the generator that is passed in: the same seed gives the same pictures.
+What is drawn for each picture comes from the generator that is passed in, which lives on the processor; only noise,
+which is as large as the pictures, is drawn where they are. The same seeds give the same pictures.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +15,25 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from mien_train.recipe import AugmentRecipe, Recipe
+
+QUANTISATION = torch.tensor(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=torch.float32,
+)
+"""JPEG's luminance steps at quality 50 (ITU-T T.81, table K.1)."""
+
+_k = torch.arange(8.0)
+COSINES = torch.cos(math.pi * (2 * _k + 1) * _k[:, None] / 16) * torch.where(_k == 0, 0.5**0.5, 1.0)[:, None] / 2
+"""The orthonormal discrete cosine transform of 8 values, `[8, 8]`: frequency by position."""
 
 
 def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None = None) -> Tensor:
@@ -29,8 +50,10 @@ def augment(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tenso
     """
     x = _move(x, recipe, generator, views)
     x = _on_share(x, recipe.low_res_share, generator, _low_resolution)
-    x = _on_share(x, recipe.blur_share, generator, _blur)
+    x = _on_share(x, recipe.blur_share, generator, partial(_blur, strongest=recipe.blur_sigma))
     x = _light(x, recipe, generator)
+    if recipe.jpeg_share:
+        x = _on_share(x.clamp(0, 1), recipe.jpeg_share, generator, _jpeg)
     return _erase(x, recipe.erase_share, generator).clamp_(0, 1)
 
 
@@ -76,7 +99,7 @@ def mixup(
     if not strength:
         return x, targets
     share = _beta(strength, generator)
-    order = torch.randperm(len(x), generator=generator)
+    order = torch.randperm(len(x), generator=generator).to(x.device, non_blocking=True)
     return x.lerp(x[order], share), tuple(t.lerp(t[order], share) for t in targets)
 
 
@@ -94,7 +117,7 @@ def cutmix(
     if not strength:
         return x, targets
     side = math.sqrt(_beta(strength, generator))
-    order = torch.randperm(len(x), generator=generator)
+    order = torch.randperm(len(x), generator=generator).to(x.device, non_blocking=True)
     (top, bottom), (left, right) = (_stretch(length, side, generator) for length in x.shape[-2:])
     x = x.clone()
     x[:, :, top:bottom, left:right] = x[order, :, top:bottom, left:right]
@@ -133,7 +156,7 @@ def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor 
     if views is not None:
         outer = _turn(views[:, 3], views[:, 2].exp())
         turn, shift = outer @ turn, views[:, :2] + (outer @ shift[:, :, None])[:, :, 0]
-    matrix = torch.cat([turn, 2 * shift[:, :, None]], dim=2)  # affine_grid spans -1..1
+    matrix = torch.cat([turn, 2 * shift[:, :, None]], dim=2).to(x.device, non_blocking=True)  # affine_grid spans -1..1
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     if views is not None and torch.rand((), generator=generator) < 0.5:
         grey = x.mean(dim=(1, 2, 3), keepdim=True)
@@ -151,6 +174,7 @@ def _on_share(x: Tensor, share: float, generator: Generator, change) -> Tensor: 
     """Apply `change(pictures, generator)` to a random share of the batch."""
     chosen = torch.nonzero(torch.rand(len(x), generator=generator) < share).flatten()
     if len(chosen):
+        chosen = chosen.to(x.device, non_blocking=True)
         x = x.clone()
         x[chosen] = change(x[chosen], generator)
     return x
@@ -164,26 +188,45 @@ def _low_resolution(x: Tensor, generator: Generator) -> Tensor:
     )
 
 
-def _blur(x: Tensor, generator: Generator) -> Tensor:
-    sigma = 0.5 + float(torch.rand((), generator=generator))
-    offsets = torch.arange(-3.0, 4.0)
-    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+def _blur(x: Tensor, generator: Generator, strongest: float) -> Tensor:
+    sigma = 0.5 + (strongest - 0.5) * float(torch.rand((), generator=generator))
+    reach = min(math.ceil(2 * strongest), x.shape[-1] - 1)
+    offsets = torch.arange(-float(reach), reach + 1)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2)).to(x.device, non_blocking=True)
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
-    padded = F.pad(x, (3, 3, 3, 3), mode="replicate")
+    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel, groups=x.shape[1]), kernel.transpose(2, 3), groups=x.shape[1])
+
+
+def _jpeg(x: Tensor, generator: Generator) -> Tensor:
+    """What JPEG at qualities of 5 to 60 leaves of each channel (ITU-T T.81, its luminance table, libjpeg's scaling)."""
+    count, channels, height, width = x.shape
+    quality = 5 + 55 * torch.rand(count, generator=generator)
+    scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50).view(-1, 1, 1, 1, 1, 1)
+    steps = (QUANTISATION * scale).round().clamp(1, 255).to(x.device, non_blocking=True)
+    cosines = COSINES.to(x.device, non_blocking=True)
+    blocks = x.reshape(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
+    rounded = (cosines @ blocks @ cosines.T / steps).round() * steps
+    back = (cosines.T @ rounded @ cosines + 128) / 255
+    return back.transpose(3, 4).reshape(x.shape)
 
 
 def _light(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
     """Contrast about the picture's mean, brightness, then sensor noise."""
     each = (-1, 1, 1, 1)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    contrast = 1 + _spread(x, recipe.contrast, generator).view(each)
-    x = (x - mean) * contrast + mean + _spread(x, recipe.brightness, generator).view(each)
+    contrast = 1 + _spread(x, recipe.contrast, generator).view(each).to(x.device, non_blocking=True)
+    x = (
+        (x - mean) * contrast
+        + mean
+        + _spread(x, recipe.brightness, generator).view(each).to(x.device, non_blocking=True)
+    )
     if recipe.noise:
         strength = _spread(x, recipe.noise, generator)
         if recipe.noise_share < 1:
             strength = strength * (torch.rand(len(x), generator=generator) < recipe.noise_share)
-        x = x + torch.randn(x.shape, generator=generator) * strength.view(each)
+        grain = torch.randn(x.shape, device=x.device, generator=generator if x.device == generator.device else None)
+        x = x + grain * strength.view(each).to(x.device, non_blocking=True)
     return x
 
 
@@ -201,4 +244,4 @@ def _erase(x: Tensor, share: float, generator: Generator) -> Tensor:
     columns = (torch.arange(width)[None] + 0.5 - centre_x[:, None]).abs() < half_w[:, None]
     mask = (rows[:, None, :, None] & columns[:, None, None, :]) & chosen.view(-1, 1, 1, 1)
     grey = torch.rand(count, 1, 1, 1, generator=generator)
-    return torch.where(mask, grey, x)
+    return torch.where(mask.to(x.device, non_blocking=True), grey.to(x.device, non_blocking=True), x)

@@ -17,8 +17,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.bundle import load_bundle
+from mien.bundle import Bundle, load_bundle
 from mien.errors import MienError, TrainingError
+from mien_train.narrow import fits_into, narrowed
+from mien_train.networks import ResNet, build_network
+from mien_train.recipe import parse_recipe
 
 _log = logging.getLogger("mien")
 
@@ -30,9 +33,11 @@ FILTER_NORM = 3**-0.5
 
 
 def initial_digest(source: Path | None) -> str:
-    """sha256 of the weights to start from; empty without any, or where there is no such file."""
+    """sha256 of the weights in a file, a bundle or a finished run's folder; empty without any, or if there are none."""
     if source is None:
         return ""
+    if source.is_dir():
+        source = source / "weights.pt"
     if source.suffix == ".pt" and source.is_file():
         return hashlib.sha256(source.read_bytes()).hexdigest()
     try:
@@ -44,10 +49,11 @@ def initial_digest(source: Path | None) -> str:
 def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
     """Give `network` the weights of `source`.
 
-    Stem and head may be of another shape than there (another resolution, other classes): those stay as they are.
+    Stem and head may be of another shape than there (another resolution, other classes): those stay as they are. Of a
+    bundle's wider network, the channels that count most are taken: see `mien_train.narrow`.
 
     Args:
-        network: of the same shape as the one the weights come from, but for its `ENDS`.
+        network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
         source: `weights.pt`, or a bundle (`.onnx`, or the name of a bundled model).
         images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
 
@@ -62,7 +68,11 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)
         else:
-            state = _tensors(load_bundle(str(source)).model)
+            bundle = load_bundle(str(source))
+            if _narrower(network, bundle):
+                network.load_state_dict(narrowed(network_of(bundle, images), network, images))
+                return
+            state = _tensors(bundle.model)
             fresh = _fresh_ends(network, state)
             _unfold(network, state, fresh, images)
     except MienError:
@@ -71,6 +81,38 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         raise TrainingError(f"{source}: not the weights of this recipe's network ({error})") from error
     if fresh:
         _log.warning("%s: %s of another shape than this network's; learnt afresh", source, " and ".join(_parts(fresh)))
+
+
+def network_of(bundle: Bundle, images: Tensor) -> nn.Module:
+    """The network in a bundle that mien trained, with all its outputs: the classes', and those that learnt the votes.
+
+    Args:
+        bundle: its manifest says which network it is.
+        images: as for `load_initial`.
+
+    Raises:
+        TrainingError: the manifest names no network, or the file holds another one.
+    """
+    seen, state = bundle.manifest.input, _tensors(bundle.model)
+    noted = bundle.manifest.training.recipe.get("network")
+    if noted is None or "head.bias" not in state:
+        raise TrainingError(f"{bundle.path}: expected a network in floats that `mien train` made")
+    recipe = parse_recipe({"network": noted}, str(bundle.path)).network
+    network = build_network(recipe, seen.channels, len(state["head.bias"]), seen.height)
+    try:
+        _unfold(network, state, {}, images)
+    except ValueError as error:
+        raise TrainingError(f"{bundle.path}: not the network that its manifest names ({error})") from error
+    return network.eval()
+
+
+def _narrower(network: nn.Module, bundle: Bundle) -> bool:
+    """Whether `network` is like the bundle's, with fewer channels or blocks."""
+    noted = bundle.manifest.training.recipe.get("network")
+    if noted is None or not isinstance(network, ResNet):
+        return False
+    own, about = network.recipe, parse_recipe({"network": noted}, str(bundle.path)).network
+    return own.model_copy(update={"levels": about.levels, "dropout": about.dropout}) != about and fits_into(own, about)
 
 
 def _tensors(model: bytes) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from mien.bundle import Bundle, write_bundle
 from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
-from mien.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, InputSpec, Manifest, Metric, TrainingInfo
+from mien.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, Manifest, Metric, TrainingInfo
 from mien.metrics import accuracy, expected_calibration_error, log_loss, restrict
 from mien.session import Session, softmax
 from mien_train.calibrate import FramingReport, fit_temperature, measure_framing
@@ -25,11 +23,11 @@ from mien_train.curves import draw_curves
 from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data
 from mien_train.events import Events
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
+from mien_train.finished import open_run
 from mien_train.loop import train as train_loop
-from mien_train.networks import build_network
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
-from mien_train.runfolder import WEIGHTS, Epoch, read_history
-from mien_train.tensors import input_spec, output_columns, predict_logits
+from mien_train.runfolder import Epoch, read_history
+from mien_train.tensors import predict_logits
 
 COURSE_CLASSES = ("happy", "neutral", "sad")
 
@@ -153,44 +151,6 @@ def export_run(
         }
     )
     return Exported(write_bundle(out, graph, manifest, make_golden(deployed, spec)), framings)
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run folder's outcome; the first `len(classes)` outputs of `network` are the classes' logits."""
-
-    about: dict[str, Any]
-    recipe: Recipe
-    spec: InputSpec
-    classes: tuple[str, ...]
-    network: nn.Module
-
-
-def open_run(folder: Path) -> FinishedRun:
-    """The network that a finished run made.
-
-    Raises:
-        TrainingError: not a run folder, or the run is not finished.
-    """
-    about = _read_run(folder)
-    recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
-    spec, classes = input_spec(recipe), tuple(about["classes"])
-    network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
-    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    return FinishedRun(about, recipe, spec, classes, network.eval())
-
-
-def _read_run(folder: Path) -> dict[str, Any]:
-    if not (folder / "run.json").exists():
-        raise TrainingError(f"{folder}: not a run folder (no run.json); expected one made by `mien train`")
-    about: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    if not (folder / WEIGHTS).exists():
-        done = len(read_history(folder))
-        raise TrainingError(
-            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "
-            "train` command to finish it"
-        )
-    return about
 
 
 def _calibrate_crop(

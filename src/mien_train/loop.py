@@ -14,13 +14,13 @@ import torch
 from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
 from mien_train.data import TrainingData, kept, load_training_data
-from mien_train.distil import teacher_targets
+from mien_train.distil import Panel, open_panel, teacher_targets
 from mien_train.group import Group, joined
 from mien_train.initial import initial_digest
 from mien_train.recipe import Recipe
 from mien_train.runfolder import WEIGHTS, Epoch, append_history, claim, save_state
 from mien_train.tensors import input_spec, resolve_precision
-from mien_train.trainer import StepCallback, Trainer
+from mien_train.trainer import StepCallback, Trainer, spread_over
 from mien_train.views import detected_views
 
 _log = logging.getLogger("mien")
@@ -56,7 +56,7 @@ def train(
         on_epoch, on_step, on_decode, on_prepare: called as the work goes on.
         initial: weights to start from instead of fresh ones: see `load_initial`.
         without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
-        teachers: bundles that decide `recipe.teacher_share` of the targets.
+        teachers: bundles, or folders of finished runs, that decide `recipe.teacher_share` of the targets.
         cache: where decoded pictures are kept, if not in the run's own folder.
 
     Returns:
@@ -112,11 +112,13 @@ def _prepare(
     teachers: Sequence[Path],
     cache: Path,
     on_prepare: Callable[[str, int, int], None],
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[np.ndarray | Panel | None, np.ndarray | None]:
     """What the teachers say, and how a detector would frame the pictures, where the recipe asks for it."""
     taught = views = None
     fingerprint = data.fingerprint[:16]
-    if teachers:
+    if teachers and recipe.teacher_sees == "view":
+        taught = open_panel(teachers, data.train.classes, input_spec(recipe), spread_over(data), group.device)
+    elif teachers:
         asked = hashlib.sha256("".join(map(initial_digest, teachers)).encode()).hexdigest()[:16]
         answers = cache / f"taught-{asked}-{fingerprint}.npy"
         spec, asking = input_spec(recipe), partial(on_prepare, ASKING)

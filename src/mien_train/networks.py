@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from mien.errors import TrainingError
 from mien_train.recipe import NetworkRecipe
 
+FLAT = 0.02
+"""A standard deviation of few grey levels (of -1..1): less is noise that should not be blown up."""
+
 
 def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
     """The network that a recipe names, with fresh weights from torch's global generator.
@@ -34,6 +37,16 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
 def inner_width(width: int, share: float) -> int:
     """Channels inside a block of `width`; a share is rounded to 8, as processors multiply that many at a time."""
     return width if share == 1 else min(width, max(8, 8 * round(width * share / 8)))
+
+
+class Levels(nn.Module):
+    """Each picture with mean 0 and standard deviation 0.5, whatever the light; a flat one stays flat."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return 0.5 * centred / (deviation + FLAT)
 
 
 class SqueezeExcitation(nn.Module):
@@ -76,6 +89,7 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, recipe: NetworkRecipe) -> None:
         super().__init__()
+        self.recipe = recipe
         widths, blocks = recipe.widths, recipe.blocks
         kernel, stride = (4, 2) if recipe.stem == "stride" else (3, 1)
         stem: list[nn.Module] = [
@@ -83,6 +97,7 @@ class ResNet(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
+        self.levels = Levels() if recipe.levels == "picture" else nn.Identity()
         self.stem = nn.Sequential(*stem, *([nn.MaxPool2d(2)] if recipe.stem == "pool" else []))
         layers: list[nn.Module] = []
         width_in = widths[0]
@@ -97,7 +112,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(width_in, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stages(self.stem(x)).mean(dim=(2, 3))
+        features = self.stages(self.stem(self.levels(x))).mean(dim=(2, 3))
         return self.head(self.dropout(features))
 
 

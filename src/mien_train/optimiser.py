@@ -17,7 +17,8 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, recipe.learning_rate, betas=(recipe.momentum, 0.999))
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0)
+    fused = all(p.is_cuda for p in network.parameters())
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, fused=fused)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

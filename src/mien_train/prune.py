@@ -1,7 +1,7 @@
-"""A residual network -> the same with fewer channels inside its blocks, and what it takes to train it on.
+"""A bundle's network -> the same with fewer channels inside its blocks, and what it takes to train it on.
 
-Only the channels between a block's two convolutions are dropped: what blocks pass to each other keeps its width, so
-that no shortcut changes, and the outcome is a network that a recipe describes (`network.inner`).
+Only the channels between a block's two convolutions are dropped: what blocks pass to each other keeps its width. (A
+recipe with narrower stages, and `mien train --init`, goes further: see `mien_train.narrow`.)
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from mien.bundle import Bundle
 from mien.errors import TrainingError
 from mien_train.data import TrainingData
-from mien_train.initial import load_initial
-from mien_train.networks import ResidualBlock, build_network
+from mien_train.initial import network_of
+from mien_train.narrow import narrowed
+from mien_train.networks import build_network
 from mien_train.recipe import Recipe, parse_recipe
 from mien_train.tensors import input_spec, normalise, output_columns, to_tensor
-from mien_train.trainer import SETTLE_PICTURES
+from mien_train.trainer import spread_over
 
 
 def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None:
@@ -29,11 +29,9 @@ def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None
     """
     spec, classes = input_spec(recipe), len(data.train.classes)
     columns = output_columns(recipe, classes)
-    whole = build_network(parent_recipe(parent).network, spec.channels, columns, recipe.size)
-    rows = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]
-    load_initial(whole, parent.path, normalise(to_tensor(data.train.images[rows])))
+    pictures = normalise(to_tensor(spread_over(data)))
     small = build_network(recipe.network, spec.channels, columns, recipe.size)
-    small.load_state_dict(narrowed(whole, small))
+    small.load_state_dict(narrowed(network_of(parent, pictures), small, pictures))
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(small.state_dict(), out)
 
@@ -63,20 +61,3 @@ def fine_tuning(parent: Recipe, share: float, epochs: int) -> Recipe:
             "mixup": 0.0,
         }
     )  # fmt: skip
-
-
-def narrowed(whole: nn.Module, small: nn.Module) -> dict[str, Tensor]:
-    """The state of `whole`, of each block only the channels that `small` has room for: those that count most."""
-    state = whole.state_dict()
-    for name, block in whole.named_modules():
-        if not isinstance(block, ResidualBlock):
-            continue
-        room = len(small.get_parameter(f"{name}.conv1.weight"))
-        # Scale after the normalisation (arXiv 1708.06519) x size of the weights that read the channel (1608.08710).
-        importance = block.norm1.weight.abs() * block.conv2.weight.abs().sum(dim=(0, 2, 3))
-        kept = importance.topk(room).indices.sort().values
-        state[f"{name}.conv1.weight"] = block.conv1.weight.detach()[kept]
-        state[f"{name}.conv2.weight"] = block.conv2.weight.detach()[:, kept]
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            state[f"{name}.norm1.{part}"] = state[f"{name}.norm1.{part}"][kept]
-    return state

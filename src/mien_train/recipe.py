@@ -35,6 +35,9 @@ class NetworkRecipe(_Part):
         "full resolution altogether",
     )
     attention: Literal["none", "se"] = Field("none", description="se: squeeze-excitation at the end of each block")
+    levels: Literal["fixed", "picture"] = Field(
+        "fixed", description="picture: the network first brings each picture to the same mean and contrast"
+    )
     inner: float = Field(
         1.0, gt=0, le=1, description="share of a block's channels between its two convolutions, in steps of 8 channels"
     )
@@ -50,8 +53,12 @@ class AugmentRecipe(_Part):
     shift: float = Field(0.08, ge=0, lt=1, description="move by up to this share of the picture's side")
     brightness: float = Field(0.25, ge=0, le=1, description="add up to this share of white or black")
     contrast: float = Field(0.35, ge=0, lt=1, description="multiply contrast by 1 +- up to this")
-    blur_share: float = Field(0.1, ge=0, le=1, description="share of pictures blurred (Gaussian, sigma up to 1.5 px)")
+    blur_share: float = Field(0.1, ge=0, le=1, description="share of pictures blurred (Gaussian)")
+    blur_sigma: float = Field(1.5, gt=0.5, le=8, description="of the strongest blur, in pixels; the weakest has 0.5")
     low_res_share: float = Field(0.1, ge=0, le=1, description="share shrunk to 16-36 px and enlarged again")
+    jpeg_share: float = Field(
+        0.0, ge=0, le=1, description="share as a JPEG of quality 5 to 60 leaves it; the picture's side divides by 8"
+    )
     noise: float = Field(0.03, ge=0, le=0.5, description="standard deviation of Gaussian noise is drawn up to this")
     noise_share: float = Field(1.0, ge=0, le=1, description="share of pictures with such noise")
     erase_share: float = Field(
@@ -107,7 +114,12 @@ class Recipe(_Part):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
     teacher_share: float = Field(
-        0.0, ge=0, le=1, description="share of the target that the bundles given as --teacher decide, averaged"
+        0.0, ge=0, le=1, description="share of the target that the networks given as --teacher decide, averaged"
+    )
+    teacher_sees: Literal["picture", "view"] = Field(
+        "picture",
+        description="picture: teachers are asked once, about each picture as it is; view: at every step, about what "
+        "the pupil sees, augmented and mixed (dearer, better)",
     )
     mixup: float = Field(
         0.0, ge=0, le=5, description="mix each batch with itself by a share from Beta(mixup, mixup); 0: do not"

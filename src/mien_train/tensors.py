@@ -25,7 +25,12 @@ def output_columns(recipe: Recipe, classes: int) -> int:
 
 def to_tensor(images: np.ndarray) -> Tensor:
     """uint8 `[N, H, W, C]` -> float `[N, C, H, W]`, 0..1."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
+    return as_floats(torch.from_numpy(np.array(images)))
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """`to_tensor` of what is a tensor already."""
+    return images.permute(0, 3, 1, 2).float() / 255
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import os
 import shutil
 import time
@@ -20,18 +19,33 @@ from torch.nn import functional as F
 from mien.errors import TrainingError
 from mien_train.augment import augment, mix, shrink, side_at
 from mien_train.data import Pack, TrainingData, soft_targets
+from mien_train.distil import Panel
 from mien_train.group import Group, part_of
 from mien_train.initial import load_initial
 from mien_train.networks import build_network
 from mien_train.optimiser import learning_rate, make_optimiser
 from mien_train.recipe import Recipe
 from mien_train.runfolder import CHECKPOINT, Epoch, save_state, trim_history
-from mien_train.tensors import input_spec, normalise, output_columns, predict_logits, resolve_precision, to_tensor
+from mien_train.tensors import (
+    as_floats,
+    input_spec,
+    normalise,
+    output_columns,
+    predict_logits,
+    resolve_precision,
+    to_tensor,
+)
 
 _log = logging.getLogger("mien")
 
 SETTLE_PICTURES = 1024
 """Pictures that give the statistics of normalisations when a run starts from a bundle."""
+
+GPU_STEPS = 32
+"""So many steps a GPU is given at once: to look at each one's loss would have it wait."""
+
+HELD_SHARE = 0.25
+"""Of a GPU's free memory, so much may be taken by the pictures."""
 
 StepCallback = Callable[[int, int, int], None]
 """Called with the epoch (from 0), the steps done and the steps of an epoch."""
@@ -46,7 +60,7 @@ class Trainer:
         data: TrainingData,
         group: Group,
         initial: Path | None = None,
-        taught: np.ndarray | None = None,
+        taught: np.ndarray | Panel | None = None,
         views: np.ndarray | None = None,
     ) -> None:
         """Build what `recipe` asks for.
@@ -56,7 +70,7 @@ class Trainer:
             data: the decoded pictures.
             group: who takes part.
             initial: weights to start from: see `load_initial`.
-            taught: what the teachers say of each training picture, float `[N, K]`.
+            taught: what the teachers say of each training picture, float `[N, K]`, or teachers to ask about each view.
             views: how a detector frames each training picture: see `mien_train.views`.
 
         Raises:
@@ -82,13 +96,14 @@ class Trainer:
         )
         self.network = network.to(group.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:
-            spread = data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]  # over all classes
-            load_initial(self.network, initial, normalise(to_tensor(data.train.images[spread])).to(group.device))
+            load_initial(self.network, initial, normalise(to_tensor(spread_over(data))).to(group.device))
         self.shared = compiled(group.share(self.network)) if recipe.compile else group.share(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.held = held_on(group.device, data.train.images)
         self.optimiser = make_optimiser(self.network, recipe)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
-        if taught is not None:
+        self.panel = taught if isinstance(taught, Panel) else None
+        if isinstance(taught, np.ndarray):
             self.targets = (1 - recipe.teacher_share) * self.targets + recipe.teacher_share * taught
         self.votes = data.train.votes / np.maximum(data.train.votes.sum(axis=1, keepdims=True), 1)
         self.chances = torch.from_numpy(sampling_chances(data.train.labels[data.train_rows], recipe.balance))
@@ -104,44 +119,57 @@ class Trainer:
         seed = self.recipe.seed * 1_000_003 + epoch
         generator = Generator().manual_seed(seed)
         self.network.train()
-        loss_sum, right, rate = 0.0, 0.0, 0.0
+        outcomes: list[Tensor] = []
+        rate = 0.0
+        every = GPU_STEPS if self.group.device.type == "cuda" else 1
         side = side_at(self.recipe, epoch)
         for step, rows in enumerate(self._batches(generator, seed)):
             rate = self._set_rate(epoch * self.steps + step)
-            loss, share_right = self._step(rows, generator, side)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); the last "
-                    "checkpoint is kept: resume with a lower learning_rate, or precision = 'fp32', in a new run"
-                )
+            outcomes.append(self._step(rows, generator, side))
             self._update_average(epoch * self.steps + step)
-            loss_sum += loss
-            right += share_right
+            if (step + 1) % every == 0 or step + 1 == self.steps:
+                self._check(outcomes, step + 1 - every, epoch)
             on_step(epoch, step + 1, self.steps)
-        train_loss, train_accuracy = self.group.mean(loss_sum / self.steps, right / self.steps)
+        train_loss, train_accuracy = self.group.mean(*torch.stack(outcomes).mean(0).tolist())
         validation_loss, accuracy, clean = self._validate() if self.group.first else (0.0, 0.0, 0.0)
         seconds = round(time.perf_counter() - started, 1)
         return Epoch(epoch + 1, rate, train_loss, train_accuracy, validation_loss, accuracy, clean, seconds)
 
-    def _step(self, rows: np.ndarray, generator: Generator, side: int) -> tuple[float, float]:
-        """One step of the optimiser; loss, and the share of the pictures that the network got right."""
-        images, device = to_tensor(self.data.train.images[rows]), self.group.device
-        images = augment(images, self.recipe.augment, generator, self._views_of(rows, generator))
-        taught = torch.from_numpy(self.targets[rows]), torch.from_numpy(self.votes[rows])
-        images, (targets, votes) = mix(images, taught, self.recipe, generator)
-        inputs = normalise(shrink(images, side)).contiguous(memory_format=torch.channels_last).to(device)
-        targets, votes = targets.to(device), votes.to(device)
+    def _check(self, outcomes: list[Tensor], since: int, epoch: int) -> None:
+        first = max(since, 0)
+        losses = torch.stack(outcomes[first:])[:, 0].cpu()
+        if losses.isfinite().all():
+            return
+        step = first + int((~losses.isfinite()).nonzero()[0])
+        rate = learning_rate(self.recipe, epoch * self.steps + step, self.steps)
+        raise TrainingError(
+            f"the loss is {outcomes[step][0].item()} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); "
+            "the last checkpoint is kept: resume with a lower learning_rate, or precision = 'fp32', in a new run"
+        )
+
+    def _step(self, rows: np.ndarray, generator: Generator, side: int) -> Tensor:
+        """One step of the optimiser; `[2]`: loss, and the share of the pictures that the network got right."""
+        device = self.group.device
+        images = augment(self._pictures(rows), self.recipe.augment, generator, self._views_of(rows, generator))
+        known = tuple(torch.from_numpy(a[rows]).to(device, non_blocking=True) for a in (self.targets, self.votes))
+        images, (targets, votes) = mix(images, known, self.recipe, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            outputs = self.shared(inputs).float()
+            if self.panel:
+                targets = targets.lerp(self.panel.ask(_as_input(images)), self.recipe.teacher_share)
+            outputs = self.shared(_as_input(shrink(images, side))).float()
         loss = self._loss(outputs, targets, votes)
-        if not math.isfinite(value := loss.item()):
-            return value, 0.0
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
         self.optimiser.step()
         right = outputs[:, : targets.shape[1]].argmax(1) == targets.argmax(1)
-        return value, float(right.float().mean())
+        return torch.stack([loss.detach(), right.float().mean()])
+
+    def _pictures(self, rows: np.ndarray) -> Tensor:
+        """float `[N, C, H, W]`, 0..1, where the network computes."""
+        if self.held is None:
+            return to_tensor(self.data.train.images[rows]).to(self.group.device, non_blocking=True)
+        return as_floats(self.held[torch.from_numpy(rows).to(self.held.device, non_blocking=True)])
 
     def _loss(self, outputs: Tensor, targets: Tensor, votes: Tensor) -> Tensor:
         """Cross-entropy with the targets, plus that of the auxiliary columns with the votes (0 for rows without)."""
@@ -183,8 +211,11 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
         decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))  # short memory while the weights still move fast
-        for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+        kept, new = (list(n.state_dict().values()) for n in (self.average, self.network))
+        floats = [i for i, tensor in enumerate(kept) if tensor.is_floating_point()]
+        torch._foreach_lerp_([kept[i] for i in floats], [new[i] for i in floats], 1 - decay)  # pyright: ignore[reportPrivateImportUsage] - as torch's own optimisers do
+        for i in set(range(len(kept))).difference(floats):
+            kept[i].copy_(new[i])
 
     def _validate(self) -> tuple[float, float, float]:
         pack: Pack = self.data.validation
@@ -212,6 +243,22 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         return int(state["epochs_done"])
+
+
+def spread_over(data: TrainingData) -> np.ndarray:
+    """About `SETTLE_PICTURES` training pictures of all classes, uint8 `[N, H, W, C]`."""
+    return data.train.images[data.train_rows[:: max(len(data.train_rows) // SETTLE_PICTURES, 1)]]
+
+
+def held_on(device: torch.device, images: np.ndarray) -> Tensor | None:
+    """All pictures, uint8, in a GPU's memory, so that nothing has to be sent there; None where they do not fit."""
+    if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] * HELD_SHARE:
+        return None
+    return torch.from_numpy(np.array(images)).to(device)
+
+
+def _as_input(images: Tensor) -> Tensor:
+    return normalise(images).contiguous(memory_format=torch.channels_last)
 
 
 def compiled(network: nn.Module) -> Any:

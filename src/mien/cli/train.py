@@ -43,7 +43,8 @@ def train(
     initial: Annotated[
         Path | None,
         typer.Option(
-            "--init", help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name."
+            "--init", help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name. Of a wider "
+            "network in a bundle, the channels that count most are taken."
         ),
     ] = None,
     exclude: Annotated[
@@ -52,8 +53,8 @@ def train(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A bundle (file, or the name of a bundled model) that decides the recipe's teacher_share of the "
-            "targets; give it again for an ensemble."
+            help="A bundle (file, or the name of a bundled model) or the folder of a finished run that decides the "
+            "recipe's teacher_share of the targets; give it again for an ensemble."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="How many; default: the recipe's.")] = None,

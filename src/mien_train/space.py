@@ -24,6 +24,7 @@ from mien_train.recipe import Recipe, parse_recipe
 ELSEWHERE = {
     "epochs": "every trial trains equally long; say how long with --epochs",
     "teacher_share": "trials have no teachers",
+    "teacher_sees": "trials have no teachers",
 }
 """Fields that cannot be searched, and why."""
 

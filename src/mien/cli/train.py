@@ -43,8 +43,9 @@ def train(
     initial: Annotated[
         Path | None,
         typer.Option(
-            "--init", help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name. Of a wider "
-            "network in a bundle, the channels that count most are taken."
+            "--init",
+            help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name. Of a wider "
+            "network in a bundle, the channels that count most are taken.",
         ),
     ] = None,
     exclude: Annotated[

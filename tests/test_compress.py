@@ -292,5 +292,6 @@ def test_squeeze_excitation_and_a_strided_stem_are_taken_out_of_a_bundle(parent:
     found = tensors.predict_logits(network, images, "fp32")[:, :3].numpy()
     np.testing.assert_allclose(found, Session(parent, threads=1).run(np.array(images))[1], atol=1e-3)
     plain = build_network(NETWORK.model_copy(update={"attention": "none"}), 1, columns, 16)
-    with pytest.raises(TrainingError, match=r"has stages\.0\.attention\.excite\.bias too, which the network lacks"):
-        load_initial(plain, parent.path, pictures)
+    load_initial(plain, parent.path, pictures)  # the average of what the attention did stays
+    right = tensors.predict_logits(plain, images, "fp32")[:, :3].numpy().argmax(1) == found.argmax(1)
+    assert right.mean() > 0.9

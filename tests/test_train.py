@@ -530,7 +530,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
 
     with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stages\.0\.conv1\.weight is"):
         load_initial(
-            build_network(NetworkRecipe(widths=(4, 16), blocks=(1, 1)), 1, 3, 16),
+            build_network(NetworkRecipe(widths=(12, 16), blocks=(1, 1)), 1, 3, 16),
             tmp_path / "squares.onnx",
             torch.zeros(2, 1, 16, 16),
         )

@@ -47,10 +47,13 @@ def test_channels_that_do_nothing_are_the_ones_to_go(attention: str):
     silence(whole, slice(0, None, 2))
     small = network(attention=attention, widths=(8, 12))
     state = narrowed(whole, small, IMAGES)
-    # Squeeze-excitation has fewer units too; what they say of dead channels goes with them.
     small.load_state_dict(state)
     assert [len(b.conv2.weight) for b in small.stages] == [8, 8, 12, 12]
-    if attention == "none":
+    if attention == "se":  # it has fewer units too, so that the answer is another one
+        for index, block in enumerate(whole.stages):
+            live = block.attention.excite.bias[1::2]
+            assert torch.equal(state[f"stages.{index}.attention.excite.bias"], live)
+    else:
         torch.testing.assert_close(small(IMAGES), whole(IMAGES), atol=1e-5, rtol=1e-5)
 
 
@@ -58,6 +61,10 @@ def test_attention_leaves_its_average_behind():
     whole, small = network(), network(attention="none")
     small.load_state_dict(narrowed(whole, small, IMAGES))
     torch.testing.assert_close(small(IMAGES), whole(IMAGES), atol=0.05, rtol=0.05)
+    naive = network(attention="none")
+    naive.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if "attention" not in name})
+    wrong, off = ((n(IMAGES) - whole(IMAGES)).abs().mean() for n in (naive, small))
+    assert off < wrong / 5
 
 
 def test_the_first_blocks_of_a_stage_are_kept():
@@ -83,7 +90,17 @@ def test_training_starts_from_a_bundles_wider_network(tmp_path: Path):
     load_initial(small, tmp_path / "wide.onnx", IMAGES)
     torch.testing.assert_close(small(IMAGES), whole(IMAGES), atol=1e-4, rtol=1e-4)
     with pytest.raises(TrainingError, match="not the weights of this recipe's network"):
-        load_initial(network(widths=(8, 32)), tmp_path / "wide.onnx", IMAGES)
+        load_initial(network(attention="none", widths=(8, 32)), tmp_path / "wide.onnx", IMAGES)
+
+
+def test_other_classes_start_afresh(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    whole = network(attention="none")
+    write(tmp_path / "wide.onnx", whole, {"network": whole.recipe.model_dump(mode="json")})
+    small = build_network(WIDE.model_copy(update={"attention": "none", "widths": (8, 12)}), 1, 9, 16)
+    before = small.get_parameter("head.weight").clone()
+    load_initial(small, tmp_path / "wide.onnx", IMAGES)
+    assert torch.equal(small.get_parameter("head.weight"), before)
+    assert "head of another shape than this network's; learnt afresh" in caplog.text
 
 
 def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):
@@ -91,6 +108,8 @@ def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):
     bundle = write(tmp_path / "silent.onnx", whole, {})
     with pytest.raises(TrainingError, match="expected a network in floats that `mien train` made"):
         network_of(bundle, IMAGES)
+    with pytest.raises(TrainingError, match=r"has stages\.0\.attention\.excite\.bias too, which the network lacks"):
+        load_initial(network(attention="none"), tmp_path / "silent.onnx", IMAGES)
     bundle = write(tmp_path / "liar.onnx", whole, {"network": {**WIDE.model_dump(mode="json"), "widths": [8, 8]}})
     with pytest.raises(TrainingError, match="not the network that its manifest names"):
         network_of(bundle, IMAGES)

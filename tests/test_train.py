@@ -231,12 +231,18 @@ def test_a_teacher_says_the_same_as_a_run_and_as_a_bundle(data: Path, tmp_path: 
 def test_jpeg_is_what_a_jpeg_file_does(quality: int, monkeypatch: pytest.MonkeyPatch):
     picture = cv2.resize(cv2.cvtColor(skimage.data.astronaut()[0:220, 120:340], cv2.COLOR_RGB2GRAY), (48, 48))
     drawn = torch.full((1,), (quality - 5) / 55)
-    monkeypatch.setattr(torch, "rand", lambda *a, **k: torch.zeros(1) if not k.pop("first", True) else drawn)
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: drawn)
     recipe = OFF.model_copy(update={"jpeg_share": 1.0, "flip": False})
     found = augment(tensors.to_tensor(picture[None, :, :, None]), recipe, torch.Generator().manual_seed(0))[0, 0]
     wanted = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
     error = np.abs(found.numpy() * 255 - wanted).mean()
     assert error < 1.5 < np.abs(picture.astype(float) - wanted).mean()
+
+
+def test_jpeg_wants_whole_squares():
+    with pytest.raises(TrainingError, match=r"size: .*multiple of 8 with augment\.jpeg_share.*found 50"):
+        parse_recipe({"size": 50, "augment": {"jpeg_share": 0.1}}, "recipe")
+    assert parse_recipe({"size": 50}, "recipe").size == 50
 
 
 def test_levels_take_the_light_away():

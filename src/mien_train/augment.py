@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import cv2
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -31,8 +32,7 @@ QUANTISATION = torch.tensor(
 )
 """JPEG's luminance steps at quality 50 (ITU-T T.81, table K.1)."""
 
-_k = torch.arange(8.0)
-COSINES = torch.cos(math.pi * (2 * _k + 1) * _k[:, None] / 16) * torch.where(_k == 0, 0.5**0.5, 1.0)[:, None] / 2
+COSINES = torch.from_numpy(cv2.dct(np.eye(8, dtype=np.float32), flags=cv2.DCT_ROWS)).T
 """The orthonormal discrete cosine transform of 8 values, `[8, 8]`: frequency by position."""
 
 

@@ -27,7 +27,8 @@ from mien.session import Session
 from mien_train.data import TrainingData, load_training_data
 from mien_train.export import Deployed, created_now, to_onnx
 from mien_train.finish import finish
-from mien_train.job import cross_fitted_ece, open_run, session_logits
+from mien_train.finished import open_run
+from mien_train.job import cross_fitted_ece, session_logits
 from mien_train.job import run as train_run
 from mien_train.prune import fine_tuning, parent_recipe, prune
 from mien_train.quantize import quantize

@@ -1,7 +1,7 @@
 """Distillation: earlier networks tell how sure one can be of a training picture (Hinton et al., arXiv 1503.02531).
 
 They are asked once about each picture as it is, or at every step about the very view that the pupil sees, augmented and
-mixed ("consistent teaching", Beyer et al., arXiv 2106.05237): dearer, and what they say is then never learnt by heart.
+mixed ("consistent teaching", Beyer et al., arXiv 2106.05237).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mien.session import Session
 from mien_train.data import Pack
 from mien_train.finished import open_run
 from mien_train.initial import network_of
-from mien_train.tensors import normalise, to_tensor
+from mien_train.tensors import normalise, predict_logits, to_tensor
 
 BATCH = 256
 
 _Ask = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""uint8 `[N, H, W, C]` -> probabilities float32 `[N, K]`."""
+"""uint8 `[N, H, W, C]` -> probabilities float32 `[N, K]`, in the pupil's order."""
 
 
 def teacher_targets(
@@ -48,24 +48,36 @@ def teacher_targets(
     total = np.zeros((len(pack.labels), len(pack.classes)), np.float32)
     for start in range(0, len(total), BATCH):
         pictures = np.array(pack.images[start : start + BATCH])
-        for ask, columns in asked:
+        for ask in asked:
             for view in (pictures, np.ascontiguousarray(pictures[:, :, ::-1])):
-                total[start : start + BATCH] += ask(view)[:, columns]
+                total[start : start + BATCH] += ask(view)
         on_picture(min(start + BATCH, len(total)), len(total))
     return total / total.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Teachers that are asked at every step, and which of each one's columns is which of the pupil's classes."""
+class Teacher:
+    """A network, which of its outputs is which of the pupil's classes, and the temperature that it answers at."""
 
-    members: tuple[tuple[nn.Module, list[int]], ...]
+    network: nn.Module
+    columns: list[int]
+    temperature: float
+
+    def ask(self, inputs: Tensor) -> Tensor:
+        """Probabilities float32 `[N, K]` of float `[N, C, H, W]` in -1..1."""
+        return (self.network(inputs).float()[:, self.columns] / self.temperature).softmax(1)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Teachers that are asked at every step."""
+
+    teachers: tuple[Teacher, ...]
 
     @torch.no_grad()
     def ask(self, inputs: Tensor) -> Tensor:
-        """What they say on average of float `[N, C, H, W]` in -1..1: probabilities float32 `[N, K]`."""
-        answers = [network(inputs).float()[:, columns].softmax(1) for network, columns in self.members]
-        return torch.stack(answers).mean(0)
+        """What they say on average, as `Teacher.ask`."""
+        return torch.stack([teacher.ask(inputs) for teacher in self.teachers]).mean(0)
 
 
 def open_panel(
@@ -83,50 +95,34 @@ def open_panel(
     Raises:
         TrainingError: a teacher with other classes or another input, or a bundle without a network of ours.
     """
-    members = [_network(teacher, classes, spec, pictures) for teacher in teachers]
-    for network, _ in members:
-        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-    return Panel(tuple(members))
+    opened = [_open(teacher, classes, spec, pictures) for teacher in teachers]
+    for teacher in opened:
+        teacher.network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    return Panel(tuple(opened))
 
 
-def _asked(teacher: Path, classes: Sequence[str], spec: InputSpec) -> tuple[_Ask, list[int]]:
+def _asked(teacher: Path, classes: Sequence[str], spec: InputSpec) -> _Ask:
     if teacher.is_dir():
-        network, columns = _of_run(teacher, classes, spec)
-        return lambda images: network(normalise(to_tensor(images))).softmax(1).numpy(), columns
+        run = _of_run(teacher, classes, spec)
+        return lambda images: predict_logits(run.network, images, "fp32")[:, run.columns].softmax(1).numpy()
     session = Session(load_bundle(str(teacher)))
     found = session.manifest
-    return lambda images: session.run(images)[0], _columns(teacher, found.classes, classes, found.input, spec)
+    columns = _columns(teacher, found.classes, classes, found.input, spec)
+    return lambda images: session.run(images)[0][:, columns]
 
 
-def _network(
-    teacher: Path, classes: Sequence[str], spec: InputSpec, pictures: NDArray[np.uint8]
-) -> tuple[nn.Module, list[int]]:
+def _open(teacher: Path, classes: Sequence[str], spec: InputSpec, pictures: NDArray[np.uint8]) -> Teacher:
     if teacher.is_dir():
         return _of_run(teacher, classes, spec)
     bundle = load_bundle(str(teacher))
-    manifest = bundle.manifest
-    columns = _columns(teacher, manifest.classes, classes, manifest.input, spec)
-    network = _Classes(
-        network_of(bundle, normalise(to_tensor(pictures))), len(columns), manifest.calibration.temperature
-    )
-    return network, columns
+    found = bundle.manifest
+    columns = _columns(teacher, found.classes, classes, found.input, spec)
+    return Teacher(network_of(bundle, normalise(to_tensor(pictures))), columns, found.calibration.temperature)
 
 
-def _of_run(folder: Path, classes: Sequence[str], spec: InputSpec) -> tuple[nn.Module, list[int]]:
+def _of_run(folder: Path, classes: Sequence[str], spec: InputSpec) -> Teacher:
     run = open_run(folder)
-    columns = _columns(folder, run.classes, classes, run.spec, spec)
-    return _Classes(run.network.requires_grad_(False), len(run.classes), 1.0), columns
-
-
-class _Classes(nn.Module):
-    """A network's logits at its temperature, without its auxiliary outputs."""
-
-    def __init__(self, network: nn.Module, classes: int, temperature: float) -> None:
-        super().__init__()
-        self.network, self.classes, self.temperature = network, classes, temperature
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)[:, : self.classes] / self.temperature
+    return Teacher(run.network, _columns(folder, run.classes, classes, run.spec, spec), 1.0)
 
 
 def _columns(

@@ -21,7 +21,7 @@ from mien.bundle import Bundle, load_bundle
 from mien.errors import MienError, TrainingError
 from mien_train.narrow import fits_into, narrowed
 from mien_train.networks import ResNet, build_network
-from mien_train.recipe import parse_recipe
+from mien_train.recipe import NetworkRecipe, parse_recipe
 
 _log = logging.getLogger("mien")
 
@@ -69,12 +69,13 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
             network.load_state_dict(state | fresh)
         else:
             bundle = load_bundle(str(source))
-            if _narrower(network, bundle):
-                network.load_state_dict(narrowed(network_of(bundle, images), network, images))
-                return
             state = _tensors(bundle.model)
-            fresh = _fresh_ends(network, state)
-            _unfold(network, state, fresh, images)
+            if _narrower(network, bundle):
+                fresh = {name: t for name, t in network.state_dict().items() if _other_head(name, t, state)}
+                network.load_state_dict(narrowed(network_of(bundle, images), network, images))
+            else:
+                fresh = _fresh_ends(network, state)
+                _unfold(network, state, fresh, images)
     except MienError:
         raise
     except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
@@ -93,11 +94,9 @@ def network_of(bundle: Bundle, images: Tensor) -> nn.Module:
     Raises:
         TrainingError: the manifest names no network, or the file holds another one.
     """
-    seen, state = bundle.manifest.input, _tensors(bundle.model)
-    noted = bundle.manifest.training.recipe.get("network")
-    if noted is None or "head.bias" not in state:
+    seen, state, recipe = bundle.manifest.input, _tensors(bundle.model), _network_recipe(bundle)
+    if recipe is None or "head.bias" not in state:
         raise TrainingError(f"{bundle.path}: expected a network in floats that `mien train` made")
-    recipe = parse_recipe({"network": noted}, str(bundle.path)).network
     network = build_network(recipe, seen.channels, len(state["head.bias"]), seen.height)
     try:
         _unfold(network, state, {}, images)
@@ -108,11 +107,21 @@ def network_of(bundle: Bundle, images: Tensor) -> nn.Module:
 
 def _narrower(network: nn.Module, bundle: Bundle) -> bool:
     """Whether `network` is like the bundle's, with fewer channels or blocks."""
-    noted = bundle.manifest.training.recipe.get("network")
-    if noted is None or not isinstance(network, ResNet):
+    about = _network_recipe(bundle)
+    if about is None or not isinstance(network, ResNet):
         return False
-    own, about = network.recipe, parse_recipe({"network": noted}, str(bundle.path)).network
+    own = network.recipe
     return own.model_copy(update={"levels": about.levels, "dropout": about.dropout}) != about and fits_into(own, about)
+
+
+def _network_recipe(bundle: Bundle) -> NetworkRecipe | None:
+    noted = bundle.manifest.training.recipe.get("network")
+    return parse_recipe({"network": noted}, str(bundle.path)).network if noted is not None else None
+
+
+def _other_head(name: str, tensor: Tensor, tensors: dict[str, Tensor]) -> bool:
+    """Whether this is the head, and the file's has another number of outputs."""
+    return name.startswith("head.") and name in tensors and len(tensor) != len(tensors[name])
 
 
 def _tensors(model: bytes) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def narrowed(whole: nn.Module, small: nn.Module, images: Tensor) -> dict[str, Te
 
     Args:
         whole: the network to take from.
-        small: `fits_into` it; what `whole` lacks (auxiliary outputs) stays as it is there.
+        small: `fits_into` it; a head of other outputs stays as it is there.
         images: float `[N, C, H, W]`, normalised: pictures to judge the channels by.
     """
     assert isinstance(whole, ResNet)
@@ -50,9 +50,9 @@ def narrowed(whole: nn.Module, small: nn.Module, images: Tensor) -> dict[str, Te
             channels = kept[max(stage - (number == 0), 0)], kept[stage]
             _copy_block(state, f"stages.{place}", block, room, channels, seen)
             place += 1
-    rows = min(len(whole.head.weight), len(small.head.weight))
-    state["head.weight"][:rows] = whole.head.weight[:rows][:, kept[-1]]
-    state["head.bias"][:rows] = whole.head.bias[:rows]
+    if len(whole.head.weight) == len(small.head.weight):
+        _copy(state, "head.weight", whole.head.weight[:, kept[-1]])
+        _copy(state, "head.bias", whole.head.bias)
     return state
 
 

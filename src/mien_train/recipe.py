@@ -119,7 +119,7 @@ class Recipe(_Part):
     teacher_sees: Literal["picture", "view"] = Field(
         "picture",
         description="picture: teachers are asked once, about each picture as it is; view: at every step, about what "
-        "the pupil sees, augmented and mixed (dearer, better)",
+        "the pupil sees, augmented and mixed (dearer)",
     )
     mixup: float = Field(
         0.0, ge=0, le=5, description="mix each batch with itself by a share from Beta(mixup, mixup); 0: do not"
@@ -144,6 +144,14 @@ class Recipe(_Part):
         "to twice as fast; without a C++ compiler it is left out",
     )
     seed: int = Field(0, ge=0, description="of weights, order, augmentation and dropout")
+
+    @field_validator("size")
+    @classmethod
+    def _divides(cls, size: int, info: ValidationInfo) -> int:
+        augmentation = info.data.get("augment")
+        if size % 8 and augmentation is not None and augmentation.jpeg_share:
+            raise ValueError("expected a multiple of 8 with augment.jpeg_share: JPEG works on squares of 8 pixels")
+        return size
 
     @field_validator("start_size")
     @classmethod

@@ -36,7 +36,7 @@ from mien.records import Image
 from mien.session import Session
 from mien.verify import Check
 from mien_train.data import pack
-from mien_train.job import open_run
+from mien_train.finished import open_run
 from mien_train.students import COURSE_INPUT, load_emotion_net
 from mien_train.tensors import normalise, predict_logits
 

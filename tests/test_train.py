@@ -441,7 +441,7 @@ def test_the_courses_network_has_the_courses_names_and_shapes():
 
 
 @pytest.mark.parametrize("attention", ["none", "se"])
-@pytest.mark.parametrize("stem", ["full", "pool", "stride"])
+@pytest.mark.parametrize("stem", ["full", "pool", "wide", "stride"])
 def test_the_residual_network_takes_any_batch(stem: str, attention: str):
     modules = {"stem": stem, "attention": attention, "widths": (8, 8), "blocks": (1, 2)}
     network = build_network(NetworkRecipe.model_validate(modules), 1, 7, 48).eval()

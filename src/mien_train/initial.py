@@ -1,4 +1,4 @@
-"""Weights to start from: a run's `weights.pt`, or a bundle that mien exported.
+"""Weights to start from: a run's `weights.pt`, a bundle that mien exported, or dlib's face recognition network.
 
 A bundle's graph has its batch normalisations folded into the convolutions. `load_initial` takes them apart again, so
 that the network computes what the bundle computes and can be trained on.
@@ -19,11 +19,15 @@ from torch import Tensor, nn
 
 from mien.bundle import Bundle, load_bundle
 from mien.errors import MienError, TrainingError
+from mien_train.dlib import dlib_tensors
 from mien_train.narrow import fits_into, narrowed
 from mien_train.networks import ResNet, build_network
 from mien_train.recipe import NetworkRecipe, parse_recipe
 
 _log = logging.getLogger("mien")
+
+FILES = (".pt", ".dat")
+"""How the names of files end that are not bundles: a run's weights, and dlib's."""
 
 ENDS = ("stem", "head")
 """Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""
@@ -38,7 +42,7 @@ def initial_digest(source: Path | None) -> str:
         return ""
     if source.is_dir():
         source = source / "weights.pt"
-    if source.suffix == ".pt" and source.is_file():
+    if source.suffix in FILES and source.is_file():
         return hashlib.sha256(source.read_bytes()).hexdigest()
     try:
         return hashlib.sha256(load_bundle(str(source)).model).hexdigest()
@@ -54,19 +58,24 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
 
     Args:
         network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
-        source: `weights.pt`, or a bundle (`.onnx`, or the name of a bundled model).
+        source: `weights.pt`, a bundle (`.onnx`, or the name of a bundled model), or dlib's `.dat`.
         images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
 
     Raises:
         TrainingError: no such file, or not the weights of this network.
     """
-    if source.suffix == ".pt" and not source.is_file():
-        raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, or a bundle")
+    if source.suffix in FILES and not source.is_file():
+        raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, a bundle, or dlib's .dat")
     try:
         if source.suffix == ".pt":
             state: dict[str, Tensor] = torch.load(source, weights_only=True)
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)
+        elif source.suffix == ".dat":
+            if not isinstance(network, ResNet):
+                raise TrainingError(f"{source}: dlib's network; expected a recipe with network.name = 'resnet'")
+            fresh = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.")}
+            _unfold(network, dlib_tensors(source, network), fresh, images)
         else:
             bundle = load_bundle(str(source))
             state = _tensors(bundle.model)

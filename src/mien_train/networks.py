@@ -13,6 +13,10 @@ FLAT = 0.02
 """A standard deviation of few grey levels (of -1..1): less is noise that should not be blown up."""
 
 
+STEMS = {"full": (3, 1, 1), "pool": (3, 1, 1), "wide": (5, 1, 2), "stride": (4, 2, 1)}
+"""Kernel, stride and padding of the first convolution."""
+
+
 def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
     """The network that a recipe names, with fresh weights from torch's global generator.
 
@@ -91,14 +95,15 @@ class ResNet(nn.Module):
         super().__init__()
         self.recipe = recipe
         widths, blocks = recipe.widths, recipe.blocks
-        kernel, stride = (4, 2) if recipe.stem == "stride" else (3, 1)
+        kernel, stride, padding = STEMS[recipe.stem]
         stem: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], kernel, stride, 1, bias=False),
+            nn.Conv2d(channels, widths[0], kernel, stride, padding, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
+        pools = {"pool": [nn.MaxPool2d(2)], "wide": [nn.MaxPool2d(3, 2, 1)]}
         self.levels = Levels() if recipe.levels == "picture" else nn.Identity()
-        self.stem = nn.Sequential(*stem, *([nn.MaxPool2d(2)] if recipe.stem == "pool" else []))
+        self.stem = nn.Sequential(*stem, *pools.get(recipe.stem, []))
         layers: list[nn.Module] = []
         width_in = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):

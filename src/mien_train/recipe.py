@@ -29,10 +29,10 @@ class NetworkRecipe(_Part):
     blocks: tuple[int, ...] = Field(
         (2, 2, 2, 2), min_length=1, max_length=6, description="residual blocks in each stage"
     )
-    stem: Literal["full", "pool", "stride"] = Field(
+    stem: Literal["full", "pool", "wide", "stride"] = Field(
         "pool",
-        description="pool, stride: the first stage works at half resolution, four times faster; stride skips the "
-        "full resolution altogether",
+        description="all but full: the first stage works at half resolution, four times faster; wide: pool with larger "
+        "windows, as in dlib's network (see --init); stride skips the full resolution altogether",
     )
     attention: Literal["none", "se"] = Field("none", description="se: squeeze-excitation at the end of each block")
     levels: Literal["fixed", "picture"] = Field(

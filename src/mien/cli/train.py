@@ -44,8 +44,8 @@ def train(
         Path | None,
         typer.Option(
             "--init",
-            help="Start from these weights: a run's weights.pt, a bundle, or a bundled model's name. Of a wider "
-            "network in a bundle, the channels that count most are taken.",
+            help="Start from these weights: a run's weights.pt, a bundle, a bundled model's name, or dlib's face "
+            "recognition network (.dat). Of a wider network in a bundle, the channels that count most are taken.",
         ),
     ] = None,
     exclude: Annotated[

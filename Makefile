@@ -28,7 +28,7 @@ wheel: .venv/ready
 # The bundled model `small`, trained again (into runs/small.onnx); an interrupted run goes on.
 small: .venv/ready
 	.venv/bin/mien train $(DATA) --out runs/small --recipe recipes/small.toml --init default --teacher default
-	.venv/bin/mien export runs/small --data $(DATA) --out runs/small-float.onnx --name small
+	.venv/bin/mien export runs/small --data $(DATA) --out runs/small-float.onnx --name small --overwrite
 	.venv/bin/mien compress runs/small-float.onnx --data $(DATA) --out runs/small.onnx --overwrite
 	.venv/bin/mien evaluate $(DATA) --model runs/small.onnx
 

@@ -428,6 +428,18 @@ def test_export_says_what_it_needs(course: Path, tmp_path: Path):
     assert not out.exists()
 
 
+def test_export_replaces_a_file_only_when_told_to(course: Path, tmp_path: Path):
+    weights, out = course / "face_expression.pth", tmp_path / "o.onnx"
+    about = ("--network", "si100b", "--classes", ",".join(CLASSES))
+    out.write_bytes(b"dear")
+    assert "exists already" in str(export(weights, *about, "--out", out).error)
+    assert "exists already" in str(export(course, "--data", course, "--out", out).error)
+    assert out.read_bytes() == b"dear"
+    assert "ends in .onnx" in str(export(weights, *about, "--out", tmp_path / "o.pth").error)
+    assert export(weights, *about, "--out", out, "--overwrite").code == 0
+    assert load_bundle(out).manifest.classes == tuple(CLASSES)
+
+
 def test_the_import_takes_the_course_s_classes_alone(tmp_path: Path):
     pixels = " ".join(["7"] * 48 * 48)
     rows = [f"{emotion},{pixels},Training" for emotion in range(7)]

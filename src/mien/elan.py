@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from mien.episodes import Episode
 from mien.errors import OutputError
+from mien.outfile import check_free
 
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 
@@ -21,8 +22,7 @@ def write_elan(episodes: Iterable[Episode], video: Path, path: Path, *, overwrit
     Raises:
         OutputError: `path` exists already, or cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
     temporary = path.with_name(path.name + ".tmp")
     try:
         document = ET.ElementTree(_document(list(episodes), video, path))

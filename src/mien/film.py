@@ -14,6 +14,7 @@ import numpy as np
 from mien.errors import MediaError, OutputError
 from mien.media import VIDEO_SUFFIXES
 from mien.media.video import pyav
+from mien.outfile import check_free
 from mien.records import Image
 from mien.sound import Sound
 
@@ -207,12 +208,9 @@ class FilmWriter:
 def _check(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() != ".mp4":
         raise OutputError(f"{path}: expected a film's name that ends in .mp4")
-    if path.is_dir():
-        raise OutputError(f"{path}: a folder; expected the name of a file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
 
 
 def _codable(side: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from mien.errors import MienError, OutputError
 from mien.journal import About, Journal, Progress
+from mien.outfile import check_free
 from mien.records import Failure, FrameReadings
 from mien.rows import Cell, columns, flat, json_line, rows_of, utf8
 
@@ -69,12 +70,9 @@ def is_complete(path: Path) -> bool:
 
 
 def _check_free(path: Path, partial: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path}: a folder; expected the name of a file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
     if partial.exists() and not overwrite:
         raise OutputError(
             f"{partial}: rows of a run that did not finish; go on with --resume, move them away, or drop them with "

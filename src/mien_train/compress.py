@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bundle import Bundle, Golden, load_bundle, write_bundle
-from mien.errors import OutputError, TrainingError
+from mien.errors import TrainingError
 from mien.intervals import Estimate, wilson
 from mien.manifest import Manifest, TrainingInfo
+from mien.outfile import check_bundle_path
 from mien.session import Session
 from mien_train.data import TrainingData, load_training_data
 from mien_train.export import Deployed, created_now, to_onnx
@@ -163,10 +164,7 @@ def _check(parent: Bundle, out: Path, int8: bool, share: float, overwrite: bool)
         raise TrainingError("nothing to do: expected int8, or a share to prune")
     if not parent.sealed:
         raise TrainingError(f"{parent.path}: expected a bundle that mien made, found a model without a seal")
-    if out.suffix != ".onnx":
-        raise OutputError(f"{out}: expected a name that ends in .onnx")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another name, or replace it with --overwrite")
+    check_bundle_path(out, overwrite=overwrite)
 
 
 def _pruned(

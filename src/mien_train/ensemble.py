@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from mien.bundle import Bundle, Golden, load_bundle, write_bundle
-from mien.errors import OutputError, TrainingError
+from mien.errors import TrainingError
 from mien.intervals import Estimate, wilson
 from mien.manifest import Manifest, OutputSpec, TrainingInfo
+from mien.outfile import check_bundle_path
 from mien.session import Session
 from mien_train.data import TrainingData, load_training_data
 from mien_train.export import created_now
@@ -100,10 +101,7 @@ def ensemble(
         TrainingError: fewer than two bundles, or bundles or data that do not go together.
         OutputError: `out` exists.
     """
-    if out.suffix != ".onnx":
-        raise OutputError(f"{out}: expected a name that ends in .onnx")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another name, or replace it with --overwrite")
+    check_bundle_path(out, overwrite=overwrite)
     members = [load_bundle(name) for name in names]
     graph = averaged(members) if average_weights else merge(members)
     first = members[0].manifest

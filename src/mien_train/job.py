@@ -17,6 +17,7 @@ from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
 from mien.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, Manifest, Metric, TrainingInfo
 from mien.metrics import accuracy, expected_calibration_error, log_loss, restrict
+from mien.outfile import check_bundle_path
 from mien.session import Session, softmax
 from mien_train.calibrate import FramingReport, fit_temperature, measure_framing
 from mien_train.curves import draw_curves
@@ -102,12 +103,15 @@ def export_run(
     licence: str,
     crops: int,
     on_crop: Callable[[int, int], None],
+    overwrite: bool = False,
 ) -> Exported:
     """Calibrate, convert, measure what was converted, and write the bundle.
 
     Raises:
+        OutputError: `out` is taken, or no bundle's name.
         TrainingError: the run is not finished, or `data_root` is not what it was trained on.
     """
+    check_bundle_path(out, overwrite=overwrite)
     run = open_run(run_folder)
     about, recipe, spec, network = run.about, run.recipe, run.spec, run.network
     excluded = run_folder / EXCLUDED_FILE

@@ -31,6 +31,7 @@ from mien.manifest import (
     TrainingInfo,
 )
 from mien.metrics import accuracy, log_loss
+from mien.outfile import check_bundle_path
 from mien.session import Session, softmax
 from mien_train.calibrate import fit_temperature
 from mien_train.data import pack
@@ -109,6 +110,7 @@ def export_weights(
     data_root: Path | None = None,
     about_data: str = "",
     licence: str = "",
+    overwrite: bool = False,
 ) -> Exported:
     """Turn a student's weights into a bundle.
 
@@ -122,11 +124,14 @@ def export_weights(
             temperature is 1 and the manifest has no metrics.
         about_data: what the weights were trained on, for the manifest.
         licence: terms of data and weights, for the manifest.
+        overwrite: replace `out`.
 
     Raises:
+        OutputError: `out` is taken, or no bundle's name.
         TrainingError: see `load_emotion_net`; unknown network; classes that do not make sense.
         DatasetError: `data_root` has no validation split, or lacks one of the classes.
     """
+    check_bundle_path(out, overwrite=overwrite)
     if network not in NETWORKS:
         raise TrainingError(f"unknown network {network!r}: expected one of {', '.join(NETWORKS)}")
     labels = _check_classes(classes)

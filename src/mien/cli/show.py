@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.errors import OutputError
+from mien.outfile import check_free
 
 if TYPE_CHECKING:
     from mien.media import Item
@@ -76,8 +76,8 @@ class Watch:
             raise typer.BadParameter("--eaf refers to a video's file, and what is live has none; record it first")
         if eaf and (len(items) > 1 or items[0].path is None):
             raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
-        if eaf and eaf.exists() and not overwrite:
-            raise OutputError(f"{eaf}: exists already; choose another name, or replace it with --overwrite")
+        if eaf:
+            check_free(eaf, overwrite=overwrite)
         self.items, self.eaf, self.overwrite = items, eaf, overwrite
         self.timeline = timeline
         self.recorder = Recorder(thumbnails=thumbnails) if timeline else None

@@ -125,23 +125,31 @@ def export(
     classes: Annotated[
         str, typer.Option(help="For a .pth file: the classes in the order of the outputs, with commas between.")
     ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:
     """Turn a finished run, or a student's weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
     if run.is_file():
-        result = _export_weights(run, out, data, name, about_data, licence, network, classes)
+        result = _export_weights(run, out, data, name, about_data, licence, network, classes, overwrite)
     else:
         if network or classes:
             raise TrainingError(
                 f"{run}: expected a file of weights (.pth), as --network and --classes go with one, found "
                 f"{'a folder' if run.is_dir() else 'nothing'}; a run folder knows both: leave them out"
             )
-        result = _export_run(run, out, data, name, about_data, licence, calibration_crops)
+        result = _export_run(run, out, data, name, about_data, licence, calibration_crops, overwrite)
     for line in result.lines():
         typer.echo(line)
 
 
 def _export_run(
-    run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int
+    run: Path,
+    out: Path,
+    data: Path | None,
+    name: str,
+    about_data: str,
+    licence: str,
+    calibration_crops: int,
+    overwrite: bool,
 ) -> Any:
     if data is None:
         raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
@@ -154,12 +162,20 @@ def _export_run(
 
         return job.export_run(
             run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
-            on_crop=on_crop,
+            on_crop=on_crop, overwrite=overwrite,
         )  # fmt: skip
 
 
 def _export_weights(
-    weights: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, network: str, classes: str
+    weights: Path,
+    out: Path,
+    data: Path | None,
+    name: str,
+    about_data: str,
+    licence: str,
+    network: str,
+    classes: str,
+    overwrite: bool,
 ) -> Any:
     if not (network and classes):
         raise TrainingError(
@@ -168,7 +184,15 @@ def _export_weights(
         )
     students: Any = trainer("students")
     return students.export_weights(
-        weights, network, classes.split(","), out, name=name, data_root=data, about_data=about_data, licence=licence
+        weights,
+        network,
+        classes.split(","),
+        out,
+        name=name,
+        data_root=data,
+        about_data=about_data,
+        licence=licence,
+        overwrite=overwrite,
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.episodes import Episode, totals
 from mien.errors import OutputError
+from mien.outfile import check_free
 from mien.report.shell import fill, to_page
 from mien.report.timeline import (
     COLUMNS,
@@ -115,8 +116,7 @@ def check_timeline_path(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in (".html", ".svg"):
         raise OutputError(f"{path}: expected a timeline's name that ends in .html (a page) or .svg (a figure)")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
 
 
 def _file(name: str) -> str:

@@ -1,0 +1,30 @@
+"""What is said of a file to write, before the work whose result it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mien.errors import OutputError
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that is taken.
+
+    Raises:
+        OutputError: a folder is there, or a file that may not be replaced.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder; expected the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+
+
+def check_bundle_path(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that is taken, or that is not a bundle's.
+
+    Raises:
+        OutputError: see `check_free`; a name that does not end in .onnx.
+    """
+    if path.suffix != ".onnx":
+        raise OutputError(f"{path}: expected a name that ends in .onnx")
+    check_free(path, overwrite=overwrite)

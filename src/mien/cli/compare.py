@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import ThreadsOption
 from mien.cli.output import name_items, write_file
 from mien.cli.progress import progress
 
@@ -38,7 +39,7 @@ def compare(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that one of the models does not know.")
     ] = False,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Compare two models on the same labelled pictures: a paired test, where they disagree, and on which faces.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import ModelOption, ThreadsOption
 from mien.cli.output import name_items, write_file
 from mien.cli.progress import progress
 from mien.errors import DatasetError
@@ -35,7 +36,7 @@ def evaluate(
         Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
     ],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
+    model: ModelOption = "default",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     detector: Annotated[
@@ -52,7 +53,7 @@ def evaluate(
         bool, typer.Option("--shared-only", help="Leave out classes that the model does not know.")
     ] = False,
     repeats: Annotated[bool, typer.Option(help="Count the pictures that also stand in the training split.")] = True,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Measure a model on labelled pictures. The first two lines are the course's: accuracy (precision), then recall.
 

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.predict import TIME
-from mien.cli.predict import seconds as parse_seconds
+from mien.cli.options import (
+    TIME,
+    DetectorModelOption,
+    DetectorOption,
+    MinFaceOption,
+    MinScoreOption,
+    ModelOption,
+    ThreadsOption,
+)
+from mien.cli.options import seconds as parse_seconds
 
 if TYPE_CHECKING:
     from mien.live import Live
@@ -43,15 +51,15 @@ def live(
     window: Annotated[
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
     ] = False,
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
-    detector: Annotated[str | None, typer.Option(help="libface (default), haar, yunet or whole.")] = None,
-    min_face: Annotated[
-        float | None, typer.Option(help="Smallest face wanted, in pixels; default: 2 % of the longer side.", min=1)
-    ] = None,
+    model: ModelOption = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
     detect_every: Annotated[
         int, typer.Option(help="Look for faces in every n-th frame, and go by their motion between.", min=1)
     ] = 1,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    threads: ThreadsOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
 ) -> None:
     """Show what faces express at this moment, until Ctrl-C; then how long each expression was shown.
@@ -70,7 +78,9 @@ def live(
 
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
-    finder = make_detector(detector or default_detector_name(), min_face=min_face)
+    finder = make_detector(
+        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
+    )
     recognizer = Recognizer(model, finder, threads=threads)
     pane = Window() if window else None
     lost = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import (
+    TIME,
+    DetectorModelOption,
+    DetectorOption,
+    MinFaceOption,
+    MinScoreOption,
+    ModelOption,
+    ThreadsOption,
+    seconds,
+)
 from mien.cli.progress import progress
 from mien.cli.show import Table, Watch, print_json
 
@@ -43,23 +52,8 @@ curl -s https://example.org/photo.jpg | mien predict - --json"""
 FEW = 3
 """Up to this many pictures no progress bar is shown."""
 
-TIME = "TIME"
-
 Consumer = Callable[[int, "FrameReadings | Failure"], None]
 """Takes the number of the item and what was read in one of its frames."""
-
-
-def seconds(text: str) -> float:
-    """A time as people write it, 90, 90s, 1:30 or 1:02:03.5, in seconds."""
-    value = 0.0
-    try:
-        for part in text.removesuffix("s").split(":"):
-            value = value * 60 + float(part)
-        if not math.isfinite(value):
-            raise ValueError
-    except ValueError:
-        raise typer.BadParameter(f"expected a time such as 90, 0.5s or 1:30, found {text!r}") from None
-    return value
 
 
 def register(app: typer.Typer) -> None:
@@ -82,15 +76,11 @@ def predict(
         bool, typer.Option("--blur-faces", help="Make the faces unrecognizable in --annotate.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
-    model: Annotated[str, typer.Option(help="A bundled model's name, or a .onnx file.")] = "default",
-    detector: Annotated[str | None, typer.Option(help="libface (default), haar, yunet or whole.")] = None,
-    detector_model: Annotated[Path | None, typer.Option(help="The detector's own file: yunet's, or a cascade.")] = None,
-    min_face: Annotated[
-        float | None, typer.Option(help="Smallest face wanted, in pixels; default: 2 % of the longer side.", min=1)
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(help="Least confidence of the detector, 0-1.", min=0, max=1)
-    ] = None,
+    model: ModelOption = "default",
+    detector: DetectorOption = None,
+    detector_model: DetectorModelOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
     every: Annotated[
         float | None, typer.Option(help="In a video: one frame every so many seconds.", parser=seconds, metavar=TIME)
     ] = None,
@@ -120,7 +110,7 @@ def predict(
         Path | None, typer.Option(help="Of one video: draw what everybody shows when to FILE.html or FILE.svg.")
     ] = None,
     no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No faces in --timeline.")] = False,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    threads: ThreadsOption = 0,
     workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
     dedupe: Annotated[

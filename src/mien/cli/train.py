@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.cli.options import ThreadsOption
 from mien.cli.progress import progress
 from mien.errors import TrainingError
 
@@ -60,7 +61,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="How many; default: the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all chance; default: the recipe's.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes every core.", min=0)] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Train a network; resume it by giving the same command again.
 

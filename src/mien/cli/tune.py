@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.options import TIME, seconds
 from mien.cli.output import name_items
-from mien.cli.predict import TIME, seconds
 from mien.cli.progress import progress
 from mien.cli.train import trainer
 from mien.errors import OutputError, TrainingError

@@ -117,6 +117,30 @@ def test_json_has_a_schema_and_every_sample(tiny_bundle: Bundle, data: Path, run
     assert document["samples"][0]["path"] == "validation/happy/0.png"
 
 
+def test_votes_tell_what_people_saw(tiny_bundle: Bundle, data: Path, run: Run, tmp_path: Path):
+    assert evaluate(tiny_bundle, open_dataset(data, "validation")).annotators is None
+    chosen = {"happy/0": "5,4,0", "happy/1": "4,5,0", "neutral/0": "3,3,0", "sad/0": "0,0,1", "sad/1": "0,0,0"}
+    rows = [f"validation/{name}.png,{votes},9" for name, votes in chosen.items()]
+    (data / "votes.csv").write_text("\n".join(["path,happy,neutral,sad,fear", *rows]))
+    code, out, _ = run(data, "--model", tiny_bundle.path, "--json", tmp_path / "e.json")
+    document = json.loads((tmp_path / "e.json").read_text())
+    said = {sample["path"]: sample["predicted"] for sample in document["samples"]}
+    people = {
+        "happy/0": "happy",
+        "happy/1": "neutral",
+        "sad/0": "sad",
+    }  # the others are even, or have no vote that counts
+    answers = {name: said[f"validation/{name}.png"] for name in people}
+    found = document["annotators"]
+    assert found["pictures"] == 3
+    assert found["as_labelled"]["value"] == pytest.approx(2 / 3)
+    hits = sum(answers[name] == name.split("/")[0] for name in people)
+    assert found["model_as_labelled"]["value"] == pytest.approx(hits / 3)
+    assert found["model_as_annotators"]["value"] == pytest.approx(sum(answers[n] == p for n, p in people.items()) / 3)
+    assert found["as_labelled"]["low"] < 2 / 3 < found["as_labelled"]["high"]
+    assert (code, "On 3 pictures one class has the most of the annotators' votes" in out) == (0, True)
+
+
 def test_the_page_stands_alone_and_holds_the_numbers(tiny_bundle: Bundle, data: Path):
     found = evaluate(tiny_bundle, open_dataset(data, "validation"), corruptions=True)
     html = to_html(found)

@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.annotators import Annotators, annotators_of
 from mien.bundle import Bundle
 from mien.classify import BATCH
 from mien.corrupt import CORRUPTIONS, STRENGTHS, corrupt
@@ -82,6 +83,7 @@ class Evaluation:
         failures: a sentence for each picture that could not be read; these are in no number.
         tta: "flip", or "" for one look at each face.
         detector: its name, or "".
+        annotators: what people saw in the pictures, where the data has votes.
     """
 
     model: str
@@ -99,6 +101,7 @@ class Evaluation:
     tta: str = ""
     detector: str = ""
     repeats: Repeats | None = None
+    annotators: Annotators | None = None
     by: str = ""
     slices: tuple[Slice, ...] = ()
     corrupted: Corrupted | None = None
@@ -199,6 +202,7 @@ def evaluate(
         tta="flip" if flip else "",
         detector=detector.name if detector else "",
         repeats=_repeats(run, train, truth, probabilities, progress) if train else None,
+        annotators=annotators_of(run.samples, truth, probabilities.argmax(axis=1), match.classes),
         by=by,
         slices=tuple(_slices(run, by, scores_of)) if by else (),
         corrupted=_corrupted(run, match) if corruptions else None,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mien._version import __version__
+from mien.annotators import Annotators
 from mien.evaluate import Evaluation
 from mien.intervals import LEVEL, Estimate
 from mien.report.terminal import course_lines, remarks
@@ -47,6 +48,7 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
             "in_training_split": evaluation.repeats.count,
             "accuracy_without": _estimate(evaluation.repeats.accuracy_without),
         },
+        "annotators": None if evaluation.annotators is None else _annotators(evaluation.annotators),
         "by": evaluation.by or None,
         "slices": [{"value": part.value, "scores": _scores(part.scores)} for part in evaluation.slices],
         "gap": None
@@ -62,6 +64,15 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
         "missed": [_relative(s.path, evaluation.data) for s in evaluation.missed],
         "failures": list(evaluation.failures),
         "samples": _samples(evaluation),
+    }
+
+
+def _annotators(people: Annotators) -> dict[str, object]:
+    return {
+        "pictures": people.count,
+        "as_labelled": _estimate(people.as_labelled),
+        "model_as_labelled": _estimate(people.model_as_labelled),
+        "model_as_annotators": _estimate(people.model_as_annotators),
     }
 
 

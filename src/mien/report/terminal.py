@@ -68,6 +68,15 @@ def remarks(evaluation: Evaluation) -> list[str]:
             if repeats.count
             else "No picture stands in the training split too, pixel for pixel."
         )
+    if evaluation.annotators:
+        people = evaluation.annotators
+        found.append(
+            f"On {people.count} pictures one class has the most of the annotators' votes: it is the label of "
+            f"{percent(people.as_labelled.value)} {interval(people.as_labelled)} of them. The model's answer is the "
+            f"label of {percent(people.model_as_labelled.value)} {interval(people.model_as_labelled)}, and the "
+            f"annotators' class of {percent(people.model_as_annotators.value)} "
+            f"{interval(people.model_as_annotators)}."
+        )
     if evaluation.tta:
         found.append("Each face was read twice, the second time mirrored, and the probabilities averaged.")
     if evaluation.failures:

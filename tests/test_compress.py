@@ -130,7 +130,8 @@ def test_the_golden_tolerance_is_declared_in_the_file(int8: Compression):
 
 def test_the_table_has_before_after_and_the_change(int8: Compression):
     text = "\n".join(int8.lines())
-    for part in ("before", "after", "accuracy", "+0.00 points", "calibration error", "x smaller", "batch 64", "on 36 "):
+    change = f"{-int8.lost:+.2f} points"
+    for part in ("before", "after", "accuracy", change, "calibration error", "x smaller", "batch 64", "on 36 "):
         assert part in text
 
 
@@ -206,7 +207,9 @@ def test_only_a_residual_network_is_pruned():
 def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_path: Path):
     out = tmp_path / "small.onnx"
     command = ["compress", str(parent.path), "--data", str(data), "--out", str(out), "--prune", "0.5", "--epochs", "1"]
-    done = CliRunner().invoke(app, [*command, "--threads", "1", "--json"])
+    left_out = tmp_path / "list.csv"
+    left_out.write_text("path\ntrain/dark/000.png\n")
+    done = CliRunner().invoke(app, [*command, "--threads", "1", "--exclude", str(left_out), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["steps"]["pruned"] == 0.5
@@ -221,7 +224,16 @@ def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_
     recipe = parent_recipe(bundle)
     assert (recipe.network.inner, recipe.teacher_share) == (0.5, 0.5)
     # The fine-tuning is a run like any other.
-    assert runfolder.read_history(tmp_path / "small.run")[-1].epoch == 1
+    tuning = tmp_path / "small-0.5-1.run"
+    assert runfolder.read_history(tuning)[-1].epoch == 1
+    assert json.loads((tuning / "run.json").read_text())["left_out"]["excluded"] == 1
+
+
+def test_fine_tuning_is_gentle_whatever_the_parent_did():
+    parent = RECIPE.model_copy(update={"optimiser": "adamw", "weight_decay": 0.05, "cutmix": 1.0, "mixup": 0.2})
+    recipe = fine_tuning(parent, 0.5, 2)
+    assert (recipe.optimiser, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.02, 3e-4)
+    assert (recipe.mixup, recipe.cutmix, recipe.epochs) == (0.0, 0.0, 2)
 
 
 def test_the_channels_that_count_most_are_kept(data: Path, run: Path):

@@ -41,7 +41,7 @@ def start(data: Path, out: Path, recipe: str, *options: str) -> subprocess.Popen
     out.with_suffix(".toml").write_text(recipe)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
     recipe_file = str(out.with_suffix(".toml"))
-    mien = ["-m", "mien", "train", str(data), "--out", str(out), "--recipe", recipe_file, "--threads", "1"]
+    mien = ["-m", "mien_train", str(data), "--out", str(out), "--recipe", recipe_file, "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
         [*torchrun, *mien], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

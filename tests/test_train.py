@@ -34,6 +34,7 @@ from mien_train.distil import open_panel, teacher_targets
 from mien_train.export import Deployed, make_golden, to_onnx
 from mien_train.initial import load_initial
 from mien_train.networks import EmotionNet, build_network
+from mien_train.optimiser import learning_rate
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
 from mien_train.trainer import sampling_chances
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
@@ -94,8 +95,13 @@ def test_the_run_folder_says_how_to_repeat_it(run: Path):
     about = json.loads((run / "run.json").read_text())
     assert parse_recipe(about["recipe"], "run.json") == RECIPE
     assert about["classes"] == list(CLASSES)
-    assert set(about["versions"]) == {"python", "torch", "numpy"}
+    assert set(about["versions"]) == {"mien", "python", "torch", "numpy", "opencv", "pillow"}
+    assert Path(about["data"], "train").is_dir()
     assert about["processes"] == 1
+    assert job.choose_recipe(run, {}) == RECIPE
+    assert job.choose_recipe(run, {"seed": 9}).seed == 9
+    with pytest.raises(TrainingError, match="not a run folder"):
+        job.choose_recipe(run.parent, {})
 
 
 def test_the_same_seed_gives_the_same_weights(data: Path, run: Path, tmp_path: Path):
@@ -431,6 +437,66 @@ def test_flipping_alone_mirrors():
     assert 16 < int(same.sum()) < 48
 
 
+def test_stretching_and_shearing_leave_one_direction_alone():
+    ramp = torch.linspace(0.2, 0.8, 32).view(1, 1, 1, 32).expand(8, 1, 32, 32)
+    still = OFF.model_copy(update={"flip": False})
+    for changes, kept, changed in (
+        ({"stretch": 0.5}, ramp.transpose(2, 3), ramp),
+        ({"shear": 0.5}, ramp.transpose(2, 3), ramp),
+    ):
+        recipe = still.model_copy(update=changes)
+        torch.testing.assert_close(augment(kept, recipe, torch.Generator()), kept, atol=1e-4, rtol=0)
+        found = augment(changed, recipe, torch.Generator())
+        along = (found[:, :, 8:24, 8:24].diff(dim=2).abs().amax(dim=(1, 2, 3)) > 1e-3).tolist()
+        assert along == [changes == {"shear": 0.5}] * 8  # a lean shows from row to row, a stretch does not
+        assert (found - changed).abs().amax(dim=(1, 2, 3)).min() > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"blur_share": 1}, {"low_res_share": 1}])
+def test_blur_and_low_resolution_take_the_fine_grain(changes: dict[str, float]):
+    grain = torch.rand(8, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    found = augment(grain, OFF.model_copy(update=changes), torch.Generator().manual_seed(1))
+    assert (found.std(dim=(1, 2, 3)) < 0.8 * grain.std(dim=(1, 2, 3))).all()
+    torch.testing.assert_close(found.mean(dim=(1, 2, 3)), grain.mean(dim=(1, 2, 3)), atol=0.02, rtol=0)
+
+
+def test_erasing_blanks_one_rectangle_with_one_grey():
+    grain = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    recipe = OFF.model_copy(update={"flip": False, "erase_share": 1})
+    changed = (augment(grain, recipe, torch.Generator().manual_seed(1)) - grain).abs() > 1e-4
+    for picture in changed[:, 0]:
+        ys, xs = torch.nonzero(picture, as_tuple=True)
+        area = int(ys.max() - ys.min() + 1) * int(xs.max() - xs.min() + 1)
+        assert area <= 0.3 * 48 * 48
+        assert len(ys) > 0.95 * area  # but where the grey happens to be the picture's
+
+
+def test_the_learning_rate_rises_and_falls():
+    recipe = Recipe(learning_rate=0.4, warmup_epochs=2, epochs=10)
+    rates = [learning_rate(recipe, step, 5) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], 0.04 * np.arange(1, 11))
+    np.testing.assert_allclose(rates[10:], 0.2 * (1 + np.cos(np.pi * np.arange(40) / 40)))
+
+
+def test_the_average_follows_the_weights(data: Path, tmp_path: Path):
+    for decay, same in ((0.0, True), (0.9, False)):
+        train(data, tmp_path / str(decay), RECIPE.model_copy(update={"ema_decay": decay, "epochs": 1}))
+        state = torch.load(tmp_path / str(decay) / "checkpoint.pt", weights_only=True)
+        assert torch.equal(state["network"]["head.weight"], state["average"]["head.weight"]) is same
+
+
+def test_gradients_are_clipped(data: Path, tmp_path: Path):
+    moved: list[float] = []
+    for clip in (1e-6, 5.0):
+        update = {"gradient_clip": clip, "weight_decay": 0.0, "ema_decay": 0.0, "epochs": 1}
+        train(data, tmp_path / str(clip), RECIPE.model_copy(update=update))
+        torch.manual_seed(RECIPE.seed)
+        fresh = build_network(RECIPE.network, 1, 3, 16)
+        state = torch.load(tmp_path / str(clip) / "weights.pt", weights_only=True)
+        moved.append(float((state["head.weight"] - fresh.state_dict()["head.weight"]).abs().max()))
+    assert moved[0] < 1e-5 < 0.01 < moved[1]
+
+
 def test_the_courses_network_has_the_courses_names_and_shapes():
     shapes = {k: tuple(v.shape) for k, v in EmotionNet(3).state_dict().items() if k.endswith("weight")}
     assert shapes == {
@@ -462,6 +528,8 @@ def test_networks_that_cannot_be_built_say_why():
         ("[augment]\nrotate = 3", r"unknown field 'augment\.rotate'; did you mean 'rotate_deg'"),
         ("epochs = 0", "epochs: .*greater than or equal to 1"),
         ("epochs = ", "not valid TOML"),
+        ("[network]\nwidths = [-8, 0]", r"network\.widths\.0: .*greater than or equal to 1 \(found -8\)"),
+        ("[network]\nblocks = [2, 2, 2, 0]", r"network\.blocks\.3: .*greater than or equal to 1"),
         ("size = 32\nstart_size = 48", r"start_size: .*expected at most size, 32: pictures grow \(found 48\)"),
     ],
 )
@@ -474,7 +542,8 @@ def test_a_wrong_recipe_names_the_field(text: str, message: str, tmp_path: Path)
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda p: p.name)
 def test_the_shipped_recipes_are_valid(path: Path):
     recipe = load_recipe(path)
-    assert build_network(recipe.network, 1 if recipe.color == "gray" else 3, 7, recipe.size)
+    channels = 1 if recipe.color == "gray" else 3
+    trainer.check_sides(build_network(recipe.network, channels, 7, recipe.size), recipe, channels)
 
 
 # --- calibration and export ---------------------------------------------------------------------------------------

@@ -264,6 +264,19 @@ def test_no_trial_starts_after_the_time_is_over(data: Path, base: Path, space: P
     assert not study.trials
 
 
+def test_studies_share_a_database(data: Path, base: Path, space: Path, tmp_path: Path, run: Run):
+    import optuna
+
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    args = ("tune", data, "--space", space, "--recipe", base, "--threads", 1, "--trials", 1, "--storage", shared)
+    for name in ("one", "two"):
+        assert run(*args, "--out", tmp_path / name, "--name", name)[0] == 0
+        assert not (tmp_path / name / "study.db").exists()
+    assert sorted(optuna.get_all_study_names(shared)) == ["one", "two"]
+    code, printed, _ = run(*args, "--out", tmp_path / "one", "--name", "one", "--json")
+    assert (code, json.loads(printed)["finished"]) == (0, 1)  # found again, with nothing left to do
+
+
 def test_what_cannot_be_searched_is_told(data: Path, base: Path, tmp_path: Path, run: Run):
     code, _, error = run("tune", data, "--out", tmp_path / "s", "--storage", "my.db")
     assert code == 2
@@ -318,7 +331,10 @@ def test_the_bundled_space_holds_the_default_recipe():
         ("mixup = { choices = [0.1], low = 0 }", "has both choices and low"),
         ("mixup = 0.3", "a fixed value belongs in the recipe"),
         ("color = { low = 0, high = 1 }", "color: not a number, so it has no low and high; give choices"),
-        ("network.stem = { choices = ['pol'] }", "network.stem.choices: Input should be 'full', 'pool' or 'stride'"),
+        (
+            "network.stem = { choices = ['pol'] }",
+            "network.stem.choices: Input should be 'full', 'pool', 'wide' or 'stride'",
+        ),
         ("epochs = { choices = [1, 2] }", "epochs cannot be searched: every trial trains equally long"),
         ("network.choices = [{ witdhs = [8] }]", "unknown field 'network.witdhs'; did you mean 'widths'?"),
         ("network.choices = [3]", "expected tables of fields"),

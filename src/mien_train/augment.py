@@ -74,13 +74,18 @@ def shrink(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
+def sides(recipe: Recipe) -> list[int]:
+    """The sides that training pictures have, smallest first: from `start_size` to `size` in steps of 8 px."""
+    return [*range(recipe.start_size or recipe.size, recipe.size, 8), recipe.size]
+
+
 def side_at(recipe: Recipe, epoch: int) -> int:
     """Side of the training pictures in an epoch (from 0).
 
-    It grows from `start_size` to `size` in steps of 8 px, each as many epochs long, and has its full size from
-    `full_size_from` on (progressive resizing, as in EfficientNetV2, arXiv 2104.00298).
+    Each of the smaller `sides` lasts as many epochs; the full size comes at `full_size_from` (progressive resizing, as
+    in EfficientNetV2, arXiv 2104.00298).
     """
-    smaller = range(recipe.start_size or recipe.size, recipe.size, 8)
+    *smaller, _ = sides(recipe)
     grown = epoch / (recipe.epochs * recipe.full_size_from)
     return recipe.size if grown >= 1 or not smaller else smaller[int(grown * len(smaller))]
 
@@ -142,7 +147,7 @@ def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:
 
 
 def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None) -> Tensor:
-    """Rotation, scale, shift and mirroring in one resampling, on top of the views.
+    """Rotation, scale, stretch, shear, shift and mirroring in one resampling, on top of the views.
 
     Outside the picture its border is repeated. With views, half of the batches have its mean grey there instead: so far
     out lies what a data set of crops does not show.
@@ -152,6 +157,10 @@ def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor 
     mirror = torch.where(torch.rand(len(x), generator=generator) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
     shift = torch.stack([_spread(x, recipe.shift, generator) for _ in "xy"], dim=1)
     turn = _turn(angle, scale)
+    if recipe.stretch:  # drawn where it is asked for alone: older recipes draw what they drew
+        turn[:, :, 0] *= torch.exp(_spread(x, math.log1p(recipe.stretch), generator))[:, None]
+    if recipe.shear:
+        turn[:, :, 1] += turn[:, :, 0] * _spread(x, recipe.shear, generator)[:, None]
     turn[:, :, 0] *= mirror[:, None]
     if views is not None:
         outer = _turn(views[:, 3], views[:, 2].exp())

@@ -111,6 +111,7 @@ def compress(
     epochs: int = 4,
     max_drop: float = 2.0,
     threads: int = 0,
+    without: Path | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Compression:
@@ -119,12 +120,14 @@ def compress(
     Args:
         name: a bundle that mien made: a path, or the name of a bundled model.
         data_root: the labelled folder that it was trained on.
-        out: the `.onnx` file; with a `share`, the run folder of the fine-tuning lies beside it as `NAME.run`.
+        out: the `.onnx` file; with a `share`, the run folder of the fine-tuning lies beside it as
+            `NAME-SHARE-EPOCHS.run`.
         int8: put the convolutions into int8.
         share: of the inner channels of every block, dropped; 0..1.
         epochs: of fine-tuning after that.
         max_drop: points of accuracy that may be lost.
         threads: CPU threads to fine-tune on; 0 takes every core.
+        without: a CSV of pictures to leave out, as in training.
         overwrite: replace `out`.
         progress: called with what is being done, and how much of it is.
 
@@ -135,10 +138,12 @@ def compress(
     parent = load_bundle(name)
     _check(parent, out, int8, share, overwrite)
     with tempfile.TemporaryDirectory() as folder:
-        work = out.with_suffix(".run") if share else Path(folder)
+        # Named by what is asked for: other words after a refusal begin another run, the same go on with this one.
+        work = out.with_name(f"{out.stem}-{share:g}-{epochs}.run") if share else Path(folder)
         data = load_training_data(
-            data_root, parent.manifest.input, work / "cache", lambda done, total: progress("decoding", done, total)
-        )
+            data_root, parent.manifest.input, work / "cache", lambda done, total: progress("decoding", done, total),
+            without,
+        )  # fmt: skip
         if data.train.classes != parent.manifest.classes:
             raise TrainingError(
                 f"{data_root}: expected the bundle's classes ({', '.join(parent.manifest.classes)}), found "
@@ -149,7 +154,7 @@ def compress(
         steps: dict[str, Any] = {}
         graph, training = parent.model, parent.manifest.training
         if share:
-            graph, training = _pruned(parent, data_root, data, work, share, epochs, threads, progress)
+            graph, training = _pruned(parent, data_root, data, work, share, epochs, threads, without, progress)
             steps |= {"pruned": share, "epochs": epochs}
         if int8:
             progress("quantizing", 0, 1)
@@ -168,8 +173,9 @@ def _check(parent: Bundle, out: Path, int8: bool, share: float, overwrite: bool)
 
 
 def _pruned(
-    parent: Bundle, root: Path, data: TrainingData, work: Path, share: float, epochs: int, threads: int, tell: Progress
-) -> tuple[bytes, TrainingInfo]:
+    parent: Bundle, root: Path, data: TrainingData, work: Path, share: float, epochs: int, threads: int,
+    without: Path | None, tell: Progress,
+) -> tuple[bytes, TrainingInfo]:  # fmt: skip
     """The graph, in floats, of the pruned and fine-tuned network, and where its weights come from."""
     recipe = fine_tuning(parent_recipe(parent), share, epochs)
     start = work / "pruned.pt"
@@ -184,6 +190,7 @@ def _pruned(
         on_step=lambda epoch, step, steps: tell(f"epoch {epoch + 1}/{epochs}", step, steps),
         on_decode=lambda done, total: tell("decoding", done, total),
         initial=start,
+        without=without,
         teachers=[parent.path],
         on_prepare=tell,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -165,6 +166,7 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
     begun.mkdir(parents=True)
     shape = (len(split), target.height, target.width, target.channels)
     images = np.lib.format.open_memmap(begun / "images.npy", "w+", np.uint8, shape)
+    _reserve(begun / "images.npy")
     rows: list[int] = []
     keys: list[str] = []
     failed: list[str] = []
@@ -195,6 +197,21 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
             raise
     for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a slower process, or of one that was killed
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's room on the disk. Where there is none, to write into the mapped file would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return  # a file system that cannot do so
+        size = path.stat().st_size / 1e6
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise DatasetError(f"{path.parent.parent}: no room for {size:.0f} MB of pictures ({error.strerror})") from error
 
 
 def _pack_key(split: Split, target: InputSpec) -> str:

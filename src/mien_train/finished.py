@@ -35,7 +35,13 @@ def open_run(folder: Path) -> FinishedRun:
     Raises:
         TrainingError: not a run folder, or the run is not finished.
     """
-    about = _read_run(folder)
+    about = read_about(folder)
+    if not (folder / WEIGHTS).exists():
+        done = len(read_history(folder))
+        raise TrainingError(
+            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "
+            "train` command to finish it"
+        )
     recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
     spec, classes = input_spec(recipe), tuple(about["classes"])
     network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
@@ -43,14 +49,13 @@ def open_run(folder: Path) -> FinishedRun:
     return FinishedRun(about, recipe, spec, classes, network.eval())
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, of a finished run or another.
+
+    Raises:
+        TrainingError: not a run folder.
+    """
     if not (folder / "run.json").exists():
         raise TrainingError(f"{folder}: not a run folder (no run.json); expected one made by `mien train`")
     about: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    if not (folder / WEIGHTS).exists():
-        done = len(read_history(folder))
-        raise TrainingError(
-            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "
-            "train` command to finish it"
-        )
     return about

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,8 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
 
     Args:
         network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
-        source: `weights.pt`, a bundle (`.onnx`, or the name of a bundled model), or dlib's `.dat`.
+        source: a run's `weights.pt` or `checkpoint.pt`, a bundle (`.onnx`, or the name of a bundled model), or dlib's
+            `.dat`.
         images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
 
     Raises:
@@ -68,7 +70,8 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, a bundle, or dlib's .dat")
     try:
         if source.suffix == ".pt":
-            state: dict[str, Tensor] = torch.load(source, weights_only=True)
+            read: dict[str, Any] = torch.load(source, weights_only=True, map_location="cpu")
+            state: dict[str, Tensor] = read.get("average", read)  # of a checkpoint, what the run would have given
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)
         elif source.suffix == ".dat":

@@ -24,7 +24,7 @@ from mien_train.curves import draw_curves
 from mien_train.data import EXCLUDED_FILE, Pack, TrainingData, load_training_data
 from mien_train.events import Events
 from mien_train.export import Deployed, created_now, make_golden, to_onnx
-from mien_train.finished import open_run
+from mien_train.finished import open_run, read_about
 from mien_train.loop import train as train_loop
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.runfolder import Epoch, read_history
@@ -34,8 +34,10 @@ COURSE_CLASSES = ("happy", "neutral", "sad")
 
 
 def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
-    """The recipe at `path`, or the defaults, with the changes that are not None."""
-    recipe = load_recipe(path) if path else parse_recipe({}, "recipe")
+    """The recipe at `path` (a TOML file, or a run's folder), or the defaults, with the changes that are not None."""
+    recipe = parse_recipe({}, "recipe")
+    if path:
+        recipe = parse_recipe(read_about(path)["recipe"], str(path)) if path.is_dir() else load_recipe(path)
     given = {k: v for k, v in changes.items() if v is not None}
     return parse_recipe({**recipe.model_dump(), **given}, str(path or "recipe"))
 

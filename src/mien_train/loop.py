@@ -75,14 +75,18 @@ def train(
     cache = cache or run / "cache"
     with joined() as group:
         data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, on_decode, without))
-        computing = {
+        notes = {
+            "data": str(data_root),
+            "initial_weights": str(initial or ""),
+            "teachers": [str(teacher) for teacher in teachers],
             "threads": torch.get_num_threads(),
             "precision": resolve_precision(recipe.precision, group.device),
             "processes": group.size,
             "device": group.device.type,
         }
-        group.decide(lambda: claim(run, recipe, data, initial, teachers, computing))
+        group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
         if group.first:
+            _mention_unread(data)
             _mention_few(data)
         trainer = Trainer(recipe, data, group, initial, *_prepare(data, recipe, group, teachers, cache, on_prepare))
         for epoch in range(trainer.restore(run), recipe.epochs):
@@ -96,6 +100,16 @@ def train(
         weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
         group.decide(lambda: save_state(weights, run / WEIGHTS))
     return run / WEIGHTS
+
+
+def _mention_unread(data: TrainingData) -> None:
+    unread = [*data.train.failed, *data.validation.failed]
+    if unread:
+        _log.warning(
+            "%d pictures cannot be read and are left out; run.json names them all. The first: %s",
+            len(unread),
+            unread[0],
+        )
 
 
 def _mention_few(data: TrainingData) -> None:
@@ -125,7 +139,7 @@ def _prepare(
         taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, asking)))
     if recipe.detected_share:
         detector = make_detector(default_detector_name())
-        path = cache / f"views-{detector.name}-{recipe.align}-{fingerprint}.npy"
+        path = cache / f"views-{detector.name}-{recipe.align}-{recipe.size}-{recipe.color}-{fingerprint}.npy"
         pictures, rows, finding = data.train.images, data.train_rows, partial(on_prepare, FRAMING)
         views = group.decide(
             lambda: kept(path, lambda: detected_views(pictures, rows, detector, recipe.align, finding))

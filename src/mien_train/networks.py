@@ -78,7 +78,8 @@ class ResidualBlock(nn.Module):
         self.attention = SqueezeExcitation(out_channels) if attention else nn.Identity()
         self.shortcut = nn.Identity()
         if stride > 1 or in_channels != out_channels:
-            pool = nn.AvgPool2d(stride, stride) if stride > 1 else nn.Identity()
+            # An odd side is halved upwards, as the convolution's is.
+            pool = nn.AvgPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
             self.shortcut = nn.Sequential(
                 pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from mien.bundle import Bundle
 from mien.errors import TrainingError
 from mien_train.data import TrainingData
@@ -17,6 +15,7 @@ from mien_train.initial import network_of
 from mien_train.narrow import narrowed
 from mien_train.networks import build_network
 from mien_train.recipe import Recipe, parse_recipe
+from mien_train.runfolder import save_state
 from mien_train.tensors import input_spec, normalise, output_columns, to_tensor
 from mien_train.trainer import spread_over
 
@@ -33,7 +32,7 @@ def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None
     small = build_network(recipe.network, spec.channels, columns, recipe.size)
     small.load_state_dict(narrowed(network_of(parent, pictures), small, pictures))
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(small.state_dict(), out)
+    save_state(small.state_dict(), out)
 
 
 def parent_recipe(parent: Bundle) -> Recipe:
@@ -57,7 +56,7 @@ def fine_tuning(parent: Recipe, share: float, epochs: int) -> Recipe:
     network = parent.network.model_copy(update={"inner": round(parent.network.inner * (1 - share), 4)})
     return parent.model_copy(
         update={
-            "network": network, "epochs": epochs, "learning_rate": 0.02, "warmup_epochs": 0.2, "teacher_share": 0.5,
-            "mixup": 0.0,
+            "network": network, "epochs": epochs, "optimiser": "sgd", "learning_rate": 0.02, "momentum": 0.9,
+            "weight_decay": 3e-4, "warmup_epochs": 0.2, "teacher_share": 0.5, "mixup": 0.0, "cutmix": 0.0,
         }
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -20,13 +20,13 @@ class NetworkRecipe(_Part):
     """Which network, and its modules."""
 
     name: Literal["resnet", "si100b"] = Field("resnet", description="resnet: ours; si100b: the course's emotionNet")
-    widths: tuple[int, ...] = Field(
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (32, 64, 128, 256),
         min_length=1,
         max_length=6,
         description="channels of each stage; each after the first halves the resolution",
     )
-    blocks: tuple[int, ...] = Field(
+    blocks: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
         (2, 2, 2, 2), min_length=1, max_length=6, description="residual blocks in each stage"
     )
     stem: Literal["full", "pool", "wide", "stride"] = Field(
@@ -50,6 +50,10 @@ class AugmentRecipe(_Part):
     flip: bool = Field(True, description="mirror half of the pictures")
     rotate_deg: float = Field(15, ge=0, le=90, description="turn by up to this many degrees")
     scale: float = Field(0.15, ge=0, lt=1, description="enlarge or shrink by up to this share")
+    stretch: float = Field(
+        0.0, ge=0, lt=1, description="make wider or narrower by up to this share, as a head that turns looks"
+    )
+    shear: float = Field(0.0, ge=0, lt=1, description="lean by up to this share of the height")
     shift: float = Field(0.08, ge=0, lt=1, description="move by up to this share of the picture's side")
     brightness: float = Field(0.25, ge=0, le=1, description="add up to this share of white or black")
     contrast: float = Field(0.35, ge=0, lt=1, description="multiply contrast by 1 +- up to this")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,9 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import PIL
 import torch
 
+from mien._version import __version__
 from mien.errors import TrainingError
 from mien_train.data import EXCLUDED_FILE, TrainingData
 from mien_train.initial import initial_digest
@@ -55,11 +59,11 @@ def claim(
     data: TrainingData,
     initial: Path | None,
     teachers: Sequence[Path],
-    computing: dict[str, Any],
+    notes: dict[str, Any],
 ) -> None:
     """Write `run.json`, or refuse a folder that holds a run of another recipe or other data.
 
-    `computing` (threads, precision, processes) is noted, and may differ when a run goes on.
+    `notes` (what was asked for in which words, threads, precision, processes) may differ when a run goes on.
 
     Raises:
         TrainingError: the folder holds another run; the difference is in the message.
@@ -68,6 +72,7 @@ def claim(
     wanted = {
         "recipe": recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,
+        "votes_fingerprint": hashlib.sha256(data.train.votes.tobytes()).hexdigest()[:16],
         "initial_weights_sha256": initial_digest(initial),
         "teachers_sha256": " ".join(initial_digest(t) for t in teachers),
     }
@@ -75,6 +80,7 @@ def claim(
         found = json.loads(path.read_text())
         # Fields that recipes have got since then have their defaults.
         found["recipe"] = parse_recipe(found["recipe"], str(path)).model_dump(mode="json")
+        found.setdefault("votes_fingerprint", wanted["votes_fingerprint"])  # noted since 2026-11-27
         changed = [k for k in wanted if found.get(k, "") != wanted[k]]
         if changed:
             raise TrainingError(
@@ -96,9 +102,16 @@ def claim(
             "excluded": len(data.excluded),
             "unreadable": [*data.train.failed, *data.validation.failed],
         },
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
-        **computing,
-        "git_commit": _git_commit(),
+        "versions": {
+            "mien": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "pillow": PIL.__version__,
+        },
+        **notes,
+        "git_commit": git_commit(),
     }
     if data.excluded:
         text = io.StringIO()
@@ -123,8 +136,11 @@ def difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 def append_history(run: Path, epoch: Epoch) -> None:
     """Add an epoch's line."""
-    with (run / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(epoch)) + "\n")
+    try:
+        with (run / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(epoch)) + "\n")
+    except OSError as error:
+        raise TrainingError(f"{run / HISTORY}: cannot be written ({error.strerror}); the checkpoint is") from error
 
 
 def trim_history(run: Path, epochs: int) -> None:
@@ -137,8 +153,12 @@ def trim_history(run: Path, epochs: int) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -149,17 +169,27 @@ def save_state(state: dict[str, Any], path: Path) -> None:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch puts its own error in the place of the disk's
         temporary.unlink(missing_ok=True)
-        raise TrainingError(f"{path}: cannot save ({error.strerror}); the previous checkpoint is untouched") from error
-    temporary.replace(path)
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = cause.strerror if isinstance(cause, OSError) else error
+        raise TrainingError(f"{path}: cannot save ({reason}); the previous checkpoint is untouched") from error
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """The commit of this code, with "-dirty" where files differ from it; empty where git does not keep this file."""
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], capture_output=True, text=True, timeout=10, cwd=here.parent, check=True
+        ).stdout.strip()
+
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, cwd=Path(__file__).parent
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        git(
+            "ls-files", "--error-unmatch", here.name
+        )  # installed somewhere inside another project, it is not that one's
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
-from mien_train.augment import augment, mix, shrink, side_at
+from mien_train.augment import augment, mix, shrink, side_at, sides
 from mien_train.data import Pack, TrainingData, soft_targets
 from mien_train.distil import Panel
 from mien_train.group import Group, part_of
@@ -47,6 +47,11 @@ GPU_STEPS = 32
 HELD_SHARE = 0.25
 """Of a GPU's free memory, so much may be taken by the pictures."""
 
+KEPT = (
+    "the last checkpoint is kept: go on from it (--init RUN/checkpoint.pt) in a new run, with a lower learning_rate or "
+    "precision = 'fp32'"
+)
+
 StepCallback = Callable[[int, int, int], None]
 """Called with the epoch (from 0), the steps done and the steps of an epoch."""
 
@@ -74,7 +79,8 @@ class Trainer:
             views: how a detector frames each training picture: see `mien_train.views`.
 
         Raises:
-            TrainingError: too few pictures for one batch, or a batch that does not divide among the group.
+            TrainingError: too few pictures for one batch, a batch that does not divide among the group, or pictures too
+                small for the network.
         """
         self.recipe, self.data, self.views, self.group = recipe, data, views, group
         self.steps = len(data.train_rows) // recipe.batch_size
@@ -94,6 +100,7 @@ class Trainer:
         network = build_network(
             recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
         )
+        check_sides(network, recipe, spec.channels)
         self.network = network.to(group.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:
             load_initial(self.network, initial, normalise(to_tensor(spread_over(data))).to(group.device))
@@ -112,7 +119,7 @@ class Trainer:
         """Every picture once (or as many, drawn by class); then a look at validation.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: the loss or a weight is not finite.
         """
         started = time.perf_counter()
         # Seeded by epoch, so that a resumed run sees what an uninterrupted one would have seen.
@@ -130,6 +137,7 @@ class Trainer:
             if (step + 1) % every == 0 or step + 1 == self.steps:
                 self._check(outcomes, step + 1 - every, epoch)
             on_step(epoch, step + 1, self.steps)
+        self._check_weights(epoch)
         train_loss, train_accuracy = self.group.mean(*torch.stack(outcomes).mean(0).tolist())
         validation_loss, accuracy, clean = self._validate() if self.group.first else (0.0, 0.0, 0.0)
         seconds = round(time.perf_counter() - started, 1)
@@ -144,8 +152,14 @@ class Trainer:
         rate = learning_rate(self.recipe, epoch * self.steps + step, self.steps)
         raise TrainingError(
             f"the loss is {outcomes[step][0].item()} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); "
-            "the last checkpoint is kept: resume with a lower learning_rate, or precision = 'fp32', in a new run"
+            f"{KEPT}"
         )
+
+    def _check_weights(self, epoch: int) -> None:
+        """The last step's loss says nothing of the weights after it."""
+        states = (self.network.state_dict(), self.average.state_dict())
+        if not all(t.isfinite().all() for state in states for t in state.values() if t.is_floating_point()):
+            raise TrainingError(f"weights are not finite after epoch {epoch + 1}; {KEPT}")
 
     def _step(self, rows: np.ndarray, generator: Generator, side: int) -> Tensor:
         """One step of the optimiser; `[2]`: loss, and the share of the pictures that the network got right."""
@@ -243,6 +257,25 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         return int(state["epochs_done"])
+
+
+def check_sides(network: nn.Module, recipe: Recipe, channels: int) -> None:
+    """Show the network a blank picture of each size that it will be trained on: better now than hours later.
+
+    Raises:
+        TrainingError: it cannot take one of them.
+    """
+    network.eval()
+    side = 0
+    try:
+        for side in sides(recipe):
+            with torch.no_grad():
+                network(torch.zeros(1, channels, side, side))
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the recipe's network cannot take pictures of {side} x {side} ({error}); give it fewer stages, or larger "
+            "pictures (size, start_size)"
+        ) from error
 
 
 def spread_over(data: TrainingData) -> np.ndarray:

@@ -40,6 +40,9 @@ def compress(
     epochs: Annotated[int, typer.Option(help="With --prune: of fine-tuning.", min=1)] = 4,
     max_drop: Annotated[float, typer.Option(help="Points of accuracy that may be lost.", min=0)] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads to fine-tune on; 0 takes every core.", min=0)] = 0,
+    exclude: Annotated[
+        Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as in training.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:
@@ -56,7 +59,7 @@ def compress(
 
         result = work.compress(
             bundle, data, out, int8=int8, share=prune, epochs=epochs, max_drop=max_drop, threads=threads,
-            overwrite=overwrite, progress=on_step,
+            without=exclude, overwrite=overwrite, progress=on_step,
         )  # fmt: skip
     if as_json:
         document = {

@@ -40,7 +40,10 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="Recipe in TOML; without it, the defaults.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", help="Recipe in TOML, or the folder of a run, for its recipe; else the defaults."),
+    ] = None,
     initial: Annotated[
         Path | None,
         typer.Option(

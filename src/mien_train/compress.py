@@ -88,8 +88,8 @@ class Compression:
         won = 100 * (b.calibration_error - a.calibration_error)
         rows = [
             ("", "before", "after", ""),
-            ("accuracy", _percent(a.accuracy), _percent(b.accuracy), f"{-self.lost:+.2f} points"),
-            ("calibration error", f"{a.calibration_error:.2%}", f"{b.calibration_error:.2%}", f"{won:+.2f} points"),
+            ("accuracy", _percent(a.accuracy), _percent(b.accuracy), _points(-self.lost)),
+            ("calibration error", f"{a.calibration_error:.2%}", f"{b.calibration_error:.2%}", _points(won)),
             ("size, MB", f"{a.megabytes:.2f}", f"{b.megabytes:.2f}", f"{a.megabytes / b.megabytes:.1f} x smaller"),
         ]
         for batch, x, y in zip(BATCHES, a.rates, b.rates, strict=True):
@@ -266,6 +266,10 @@ def _rates(before: Session, after: Session, crops: NDArray[np.uint8]) -> tuple[f
             session.run(crops)
             taken.append(time.perf_counter() - started)
     return len(crops) / statistics.median(times[0]), len(crops) / statistics.median(times[1])
+
+
+def _points(change: float) -> str:
+    return f"{round(change, 2) + 0.0:+.2f} points"  # no minus before nothing
 
 
 def _percent(e: Estimate) -> str:

@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+import tomli
 
 pytest.importorskip("torch")
 if not Path("/proc/self/task").exists():
     pytest.skip("finds the workers in /proc", allow_module_level=True)
 
 from mien_train.runfolder import read_history
-from tests.test_train import squares
+from mien_train.recipe import parse_recipe
+from tests.test_train import squares, train
 
 RECIPE = """
 epochs = 30
@@ -34,6 +36,27 @@ dropout = 0.0
 erase_share = 0
 brightness = 0.05
 contrast = 0.1
+"""
+
+EXACT = """
+epochs = 3
+color = "rgb"
+batch_size = 16
+learning_rate = 0.05
+warmup_epochs = 0
+precision = "fp32"
+network = { name = "si100b" }
+[augment]
+flip = false
+rotate_deg = 0
+scale = 0
+shift = 0
+brightness = 0
+contrast = 0
+blur_share = 0
+low_res_share = 0
+noise = 0
+erase_share = 0
 """
 
 
@@ -75,6 +98,19 @@ def test_a_run_whose_worker_was_killed_goes_on_from_its_checkpoint(data: Path, t
     assert json.loads((run / "run.json").read_text())["processes"] == 2
     assert (run / "weights.pt").exists()
     assert said.count("next: mien export") == 1  # one process speaks for both
+
+
+def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path):
+    """To the last digits, in a network without normalisations (each process has its own) on pictures as they are."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(data, one, parse_recipe(tomli.loads(EXACT), "recipe"))
+    said, _ = (process := start(data, two, EXACT)).communicate(timeout=100)
+    assert process.returncode == 0, said
+    for a, b in zip(read_history(one), read_history(two), strict=True):
+        assert b.learning_rate == a.learning_rate
+        assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
+        assert b.validation_loss == pytest.approx(a.validation_loss, rel=1e-3)
+    assert read_history(one)[-1].train_loss < 0.95 * read_history(one)[0].train_loss
 
 
 def test_a_batch_that_does_not_divide_is_refused_by_all(data: Path, tmp_path: Path):

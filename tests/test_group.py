@@ -17,8 +17,8 @@ pytest.importorskip("torch")
 if not Path("/proc/self/task").exists():
     pytest.skip("finds the workers in /proc", allow_module_level=True)
 
-from mien_train.runfolder import read_history
 from mien_train.recipe import parse_recipe
+from mien_train.runfolder import read_history
 from tests.test_train import squares, train
 
 RECIPE = """

@@ -14,11 +14,11 @@ SRC = Path(__file__).parents[1] / "src"
 # A module may import from its own group and from groups above it in this list.
 LAYERS = [
     {"errors", "_version"},
-    {"clock", "records", "study"},
+    {"clock", "outfile", "records", "study"},
     {"geometry", "journal", "lettering", "manifest", "onnxfile", "rows"},
     {"corrupt", "crop", "fingerprint", "intervals", "media", "metrics", "ranking"},
     {"blur", "bundle", "detect", "dataset", "draw", "episodes", "film", "results", "sound", "steady", "track"},
-    {"paired", "scores", "session"},
+    {"annotators", "paired", "scores", "session"},
     {"classify", "elan", "timeline", "verify"},
     {"gallery"},
     {"pipeline"},
@@ -30,8 +30,8 @@ LAYERS = [
     {"__main__"},
 ]
 TRAINING_MAY_IMPORT = {
-    "bundle", "crop", "dataset", "detect", "errors", "fingerprint", "geometry", "intervals", "manifest", "media",
-    "metrics", "records", "session", "study", "verify",
+    "_version", "bundle", "crop", "dataset", "detect", "errors", "fingerprint", "geometry", "intervals", "manifest", "media",
+    "metrics", "outfile", "records", "session", "study", "verify",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 
@@ -78,7 +78,7 @@ def test_the_runtime_never_imports_training(path: Path):
 @pytest.mark.parametrize("path", files("mien_train"), ids=lambda p: str(p.relative_to(SRC)))
 def test_training_uses_only_the_contract_of_the_runtime(path: Path):
     used = {module.split(".")[1] for module in imports(path) if module.startswith("mien.")}
-    assert used <= TRAINING_MAY_IMPORT
+    assert used <= TRAINING_MAY_IMPORT | ({"cli"} if path.name == "__main__.py" else set())  # a way in, not a part
 
 
 def test_importing_mien_imports_nothing_heavy():

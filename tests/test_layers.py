@@ -30,8 +30,8 @@ LAYERS = [
     {"__main__"},
 ]
 TRAINING_MAY_IMPORT = {
-    "_version", "bundle", "crop", "dataset", "detect", "errors", "fingerprint", "geometry", "intervals", "manifest", "media",
-    "metrics", "outfile", "records", "session", "study", "verify",
+    "_version", "bundle", "crop", "dataset", "detect", "errors", "fingerprint", "geometry", "intervals", "manifest",
+    "media", "metrics", "outfile", "records", "session", "study", "verify",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 

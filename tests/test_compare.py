@@ -98,6 +98,12 @@ def test_mcnemar_at_the_ends():
         mcnemar(-1, 2)
 
 
+def f1_of(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Of each of three classes; scikit-learn's takes two milliseconds."""
+    right, wanted, given = (np.bincount(x, minlength=3) for x in (truth[truth == said], truth, said))
+    return 2 * right / (wanted + given)
+
+
 def test_the_paired_bootstrap_is_that_of_resampled_samples():
     truth, a, b = random_answers(1, 400, 0.6, 0.7)
     found = difference(joint_table(truth, a, b, 3), NAMES)
@@ -106,8 +112,9 @@ def test_the_paired_bootstrap_is_that_of_resampled_samples():
     for _ in range(2000):
         drawn = random.integers(0, len(truth), len(truth))
         t, of_a, of_b = truth[drawn], a[drawn], b[drawn]
-        f1_a, f1_b = (reference.f1_score(t, said, average=None, labels=[0, 1, 2]) for said in (of_a, of_b))
+        f1_a, f1_b = (f1_of(t, said) for said in (of_a, of_b))
         spread.append([(of_b == t).mean() - (of_a == t).mean(), f1_b.mean() - f1_a.mean(), f1_b[2] - f1_a[2]])
+    np.testing.assert_allclose(f1_of(truth, a), reference.f1_score(truth, a, average=None))
     low, high = np.quantile(spread, [0.025, 0.975], axis=0)
     estimates = [found.accuracy, found.macro_f1, found.classes[2].f1]
     np.testing.assert_allclose([e.low for e in estimates], low, atol=0.006)

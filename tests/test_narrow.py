@@ -110,7 +110,11 @@ def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):
         network_of(bundle, IMAGES)
     with pytest.raises(TrainingError, match=r"has stages\.0\.attention\.excite\.bias too, which the network lacks"):
         load_initial(network(attention="none"), tmp_path / "silent.onnx", IMAGES)
-    bundle = write(tmp_path / "liar.onnx", whole, {"network": {**WIDE.model_dump(mode="json"), "widths": [8, 8]}})
+    assert bundle.golden is not None
+    lie = {"network": {**WIDE.model_dump(mode="json"), "widths": [8, 8]}}
+    training = bundle.manifest.training.model_copy(update={"recipe": lie})
+    manifest = bundle.manifest.model_copy(update={"training": training})
+    bundle = write_bundle(tmp_path / "liar.onnx", bundle.model, manifest, bundle.golden)
     with pytest.raises(TrainingError, match="not the network that its manifest names"):
         network_of(bundle, IMAGES)
 

@@ -16,9 +16,9 @@ from mien.errors import TrainingError
 
 EXAMPLES = """Examples:
 
-mien compress default --data data/fer2013 --out small.onnx
+mien compress default --data data/fer2013 --out default-int8.onnx
 
-mien compress mine.onnx --data data/fer2013 --out small.onnx --prune 0.3 --epochs 4"""
+mien compress mine.onnx --data data/fer2013 --out mine-int8.onnx --prune 0.3 --epochs 4"""
 
 
 def register(app: typer.Typer) -> None:

@@ -15,7 +15,9 @@ DetectorModelOption = Annotated[
 ]
 MinFaceOption = Annotated[
     float | None,
-    typer.Option("--min-face", help="Smallest face wanted, in pixels; default: 2 % of the longer side.", min=1),
+    typer.Option(
+        "--min-face", help="Smallest face wanted, in pixels; default: 2 % of the longer side, at least 20.", min=1
+    ),
 ]
 MinScoreOption = Annotated[
     float | None, typer.Option("--min-score", help="Least confidence of the detector, 0-1.", min=0, max=1)

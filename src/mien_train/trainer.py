@@ -152,7 +152,7 @@ class Trainer:
         rate = learning_rate(self.recipe, epoch * self.steps + step, self.steps)
         raise TrainingError(
             f"the loss is {outcomes[step][0].item()} at epoch {epoch + 1}, step {step + 1} (learning rate {rate:.4g}); "
-            f"{KEPT}"
+            + KEPT
         )
 
     def _check_weights(self, epoch: int) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mien.bundle import load_bundle
-from mien.session import Session
-from mien_train.export import Deployed
-from mien_train.networks import build_network
+from mien.model.bundle import load_bundle
+from mien.model.session import Session
+from mien_train.bundles.to_onnx import Deployed
+from mien_train.data.tensors import output_columns
+from mien_train.networks.networks import build_network
 from mien_train.recipe import Recipe, parse_recipe
-from mien_train.tensors import output_columns
 
 SECONDS = 3.0
 

@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from mien.bundle import BUNDLED, load_bundle
-from mien.session import Session
+from mien.model.bundle import BUNDLED, load_bundle
+from mien.model.session import Session
 
 ROUNDS, SECONDS = 3, 1.0
 

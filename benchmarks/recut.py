@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from mien.bundle import load_bundle
-from mien.crop import cut, whole_face
 from mien.dataset import read_split
 from mien.detect import make_detector
 from mien.media import read_image
-from mien.session import Session
-from mien_train.calibrate import central_face, on_canvas
+from mien.model.bundle import load_bundle
+from mien.model.crop import cut, whole_face
+from mien.model.session import Session
+from mien_train.data.framing import central_face, on_canvas
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mien.dataset import read_split
-from mien_train.loop import train
-from mien_train.networks import build_network
+from mien_train.data.tensors import input_spec, resolve_precision
+from mien_train.networks.networks import build_network
 from mien_train.recipe import NetworkRecipe, Recipe
-from mien_train.runfolder import read_history
-from mien_train.tensors import input_spec, resolve_precision
+from mien_train.run.folder import read_history
+from mien_train.run.loop import train
 
 RECIPES = {
     "the course's network": Recipe(network=NetworkRecipe(name="si100b"), color="rgb"),

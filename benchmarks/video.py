@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 
 from mien import Recognizer
-from mien.episodes import Episode, Observer
 from mien.media import read_video
 from mien.records import Failure, Image
+from mien.temporal.episodes import Episode, Observer
 
 RATE = 25
 WIDTH, HEIGHT = 1280, 720

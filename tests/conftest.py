@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from mien.bundle import Bundle, write_bundle
 from mien.cli import main
+from mien.model.bundle import Bundle, write_bundle
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 # A busy machine is not a failure, and a failure must be seen again: no deadlines, the same examples every time.

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.bundle import Golden
-from mien.manifest import InputSpec, Manifest
+from mien.model.bundle import Golden
+from mien.model.manifest import InputSpec, Manifest
 
 CLASSES = ("happy", "neutral", "sad")
 SLOPE = np.array([[2.0, 0.0, -2.0]], np.float32)

@@ -31,7 +31,7 @@ def test_the_readmes_python_runs(astronaut: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_manifest_template_is_valid():
-    from mien.manifest import parse_manifest
+    from mien.model.manifest import parse_manifest
 
     (template,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/bundle.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(parse_manifest(template, "docs/bundle.md").classes) == 7

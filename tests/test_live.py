@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.bundle import Bundle
 from mien.cli import live_view
 from mien.detect import StubDetector
 from mien.errors import MediaError
 from mien.live import Live, Moment, open_live, paced
-from mien.media.newest import Newest
+from mien.media.latest_frame import Newest
+from mien.model.bundle import Bundle
 from mien.pipeline import Recognizer
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
-from tests.test_streams import SECRET, film
+from tests.media.test_streams import SECRET, film
 
 Command = Callable[..., tuple[int, str, str]]
 BOX = (4.0, 4.0, 44.0, 44.0)

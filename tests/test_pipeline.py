@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mien import Face, Failure, Frame, MienError, Reading, Recognizer, load_bundle, verify_bundle
-from mien.bundle import BUNDLED, Bundle
 from mien.detect import StubDetector
 from mien.media import open_sources, read_image
+from mien.model.bundle import BUNDLED, Bundle
 
 
 @pytest.fixture(scope="module")

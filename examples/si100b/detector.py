@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import torch
 
-from mien.bundle import load_bundle
-from mien.classify import classify
-from mien.crop import Crops, cut
 from mien.detect import make_detector
-from mien.draw import annotate
 from mien.errors import DetectorError, MediaError, MienError
 from mien.media.image import IMAGE_SUFFIXES, read_image
+from mien.model.bundle import load_bundle
+from mien.model.classify import classify
+from mien.model.crop import Crops, cut
+from mien.model.session import Session
+from mien.output.draw import annotate
 from mien.records import Expression, Image, Reading
-from mien.session import Session
-from mien_train.students import COURSE_CROP, COURSE_INPUT, load_emotion_net
-from mien_train.tensors import predict_logits
+from mien_train.bundles.course_weights import COURSE_CROP, COURSE_INPUT, load_emotion_net
+from mien_train.data.tensors import predict_logits
 
 CASCADE = "haarcascade_frontalface_default.xml"
 WEIGHTS = "./face_expression.pth"

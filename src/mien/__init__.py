@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING
 from mien._version import __version__
 
 if TYPE_CHECKING:
-    from mien.bundle import Bundle, load_bundle
     from mien.detect import Detector, make_detector
-    from mien.draw import annotate
     from mien.errors import MienError
-    from mien.manifest import Manifest
+    from mien.model.bundle import Bundle, load_bundle
+    from mien.model.manifest import Manifest
+    from mien.model.verify import verify_bundle
+    from mien.output.draw import annotate
     from mien.pipeline import Recognizer
     from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading
-    from mien.verify import verify_bundle
 
 _HOME = {
-    "Bundle": "bundle",
+    "Bundle": "model.bundle",
     "Detector": "detect",
     "Expression": "records",
     "Face": "records",
     "Failure": "records",
     "Frame": "records",
     "FrameReadings": "records",
-    "Manifest": "manifest",
+    "Manifest": "model.manifest",
     "MienError": "errors",
     "Reading": "records",
     "Recognizer": "pipeline",
-    "annotate": "draw",
-    "load_bundle": "bundle",
+    "annotate": "output.draw",
+    "load_bundle": "model.bundle",
     "make_detector": "detect",
-    "verify_bundle": "verify",
+    "verify_bundle": "model.verify",
 }
 
 __all__ = [

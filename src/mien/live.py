@@ -8,14 +8,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from mien.episodes import Episode, EpisodeFinder
 from mien.errors import MediaError
 from mien.media import Clip, list_items, read_item
-from mien.media.feed import Feed
-from mien.media.newest import Newest
+from mien.media.latest_frame import Newest
+from mien.media.stream_reader import Feed
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings, Reading
-from mien.steady import Steady
+from mien.temporal.episodes import Episode, EpisodeFinder
+from mien.temporal.smoothing import Steady
 
 GONE_S = 1.0
 """A face unseen for so long is gone: the tracker's patience."""
@@ -205,7 +205,7 @@ def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.
     """Begin to read a source; only the newest frame waits. A recording is played at its own pace.
 
     Args:
-        source: a camera or stream, see `mien.media.address`, or a video file.
+        source: a camera or stream, see `mien.media.stream_address`, or a video file.
         seconds: end after so many seconds of it.
         clock: seconds, that never go back.
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.bundle import load_bundle
-from mien.classify import classify
-from mien.clock import Stopwatch
-from mien.crop import Crops, cut
 from mien.detect import Detector, default_detector_name, make_detector
-from mien.detect.ahead import Sought, seek
+from mien.detect.read_ahead import Sought, seek
 from mien.errors import MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
+from mien.model.bundle import load_bundle
+from mien.model.classify import classify
+from mien.model.crop import Crops, cut
+from mien.model.session import Session
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
-from mien.session import Session
-from mien.track import Tracker
+from mien.temporal.tracker import Tracker
+from mien.timing import Stopwatch
 
 TOGETHER = 16
 """Stills whose faces are classified in one call."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien_train.networks import EmotionNet as emotionNet
-from mien_train.students import load_emotion_net
+from mien_train.bundles.course_weights import load_emotion_net
+from mien_train.networks.networks import EmotionNet as emotionNet
 from my_net.training import function2trainModel
 
 __all__ = ["emotionNet", "function2trainModel", "loadTrained", "makeEmotionNet"]

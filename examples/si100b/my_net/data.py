@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mien.crop import cut, whole_face
 from mien.dataset import Split, has_split, read_split
 from mien.errors import DatasetError, MediaError
-from mien.manifest import CropSpec
 from mien.media.image import read_image
-from mien_train.students import COURSE_INPUT
-from mien_train.tensors import normalise
+from mien.model.crop import cut, whole_face
+from mien.model.manifest import CropSpec
+from mien_train.bundles.course_weights import COURSE_INPUT
+from mien_train.data.tensors import normalise
 
 Loader = DataLoader[tuple[Tensor, int]]
 

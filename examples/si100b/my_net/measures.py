@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.metrics import confusion_matrix
+from mien.measure.metrics import confusion_matrix
 
 Matrix = NDArray[np.int64]
 Labels = NDArray[np.int64]

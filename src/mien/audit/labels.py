@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mien.audit.records import LabelCheck, Picture, WrongLabel
 from mien.dataset import Split
 from mien.errors import DatasetError
-from mien.evaluate import evaluate
-from mien.session import Session
+from mien.measure.evaluate import evaluate
+from mien.model.session import Session
 
 
 def check_labels(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.fingerprint import TURNS, Spectra, Thumbnails, spectra, turned
+from mien.dataset.fingerprint import TURNS, Spectra, Thumbnails, spectra, turned
 
 CODE_BITS = 20
 """Bits of a picture's code: the signs of its lowest frequencies."""

@@ -18,11 +18,11 @@ from mien.audit.labels import check_labels
 from mien.audit.near import near_pairs
 from mien.audit.records import Audit, FaceCheck, Group, LabelCheck, Pair, Picture, Unreadable
 from mien.dataset import ONE_SPLIT, Split
+from mien.dataset.fingerprint import TURNS, pixel_key, thumbnail
 from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
-from mien.fingerprint import TURNS, pixel_key, thumbnail
 from mien.media.image import read_image
-from mien.session import Session
+from mien.model.session import Session
 
 BLANK_SPREAD = 4.0
 """A picture whose grey levels (0..255) have a smaller standard deviation is blank."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
 from mien._version import __version__
-from mien.cli import audit, compare, compress, data, ensemble, evaluate, live, models, predict, train, tune
+from mien.cli import audit, compare, data, evaluate, live, models, predict
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -34,11 +35,9 @@ evaluate.register(app)
 compare.register(app)
 audit.register(app)
 models.register(app)
-train.register(app)
-tune.register(app)
-compress.register(app)
-ensemble.register(app)
 data.register(app)
+for _command in entry_points(group="mien.commands"):  # those of training, and whatever else is installed
+    _command.load()(app)
 
 
 def main() -> None:

@@ -76,11 +76,11 @@ def audit(
     """
     from mien.audit import audit as look
     from mien.audit import to_csv, to_leave_out
-    from mien.bundle import load_bundle
     from mien.dataset import open_splits
     from mien.detect import default_detector_name, make_detector
+    from mien.model.bundle import load_bundle
+    from mien.model.session import Session
     from mien.report import audit_to_html, audit_to_json, audit_to_text
-    from mien.session import Session
 
     splits = open_splits(data)
     with progress() as bar:

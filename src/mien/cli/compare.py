@@ -45,13 +45,13 @@ def compare(
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """
-    from mien.bundle import load_bundle
-    from mien.compare import compare as measure
     from mien.dataset import exclude as without
     from mien.dataset import open_dataset
     from mien.detect import make_detector
+    from mien.measure.compare import compare as measure
+    from mien.model.bundle import load_bundle
+    from mien.model.session import Session
     from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
-    from mien.session import Session
 
     first, second = (Session(load_bundle(name), threads) for name in (a, b))
     found = open_dataset(data, split)

@@ -59,13 +59,13 @@ def evaluate(
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """
-    from mien.bundle import load_bundle
     from mien.dataset import exclude as without
     from mien.dataset import open_dataset, training_split
     from mien.detect import make_detector
-    from mien.evaluate import evaluate as measure
+    from mien.measure.evaluate import evaluate as measure
+    from mien.model.bundle import load_bundle
+    from mien.model.session import Session
     from mien.report import to_html, to_json, to_text
-    from mien.session import Session
 
     found, train = open_dataset(data, split), training_split(data, split) if repeats else None
     if exclude:

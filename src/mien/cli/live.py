@@ -72,9 +72,9 @@ def live(
     from mien.cli.live_view import Window, make_view
     from mien.detect import default_detector_name, make_detector
     from mien.live import Live, open_live
+    from mien.output.writers import open_writer
     from mien.pipeline import Recognizer
     from mien.records import Failure
-    from mien.results import open_writer
 
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")

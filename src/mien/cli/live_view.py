@@ -41,7 +41,7 @@ class View(Protocol):
 
 def make_view(reading: Live, source: str, *, as_json: bool) -> View:
     """The view that fits what stdout is."""
-    from mien.media.address import shown
+    from mien.media.stream_address import shown
 
     if as_json:
         return JsonLines()
@@ -61,8 +61,8 @@ class JsonLines(_Plain):
 
     def show(self, moment: Moment | Failure) -> None:
         """Print the rows, and do not let them wait in a buffer."""
+        from mien.output.rows import json_line, rows_of
         from mien.records import Failure
-        from mien.rows import json_line, rows_of
 
         if isinstance(moment, Failure):
             typer.echo(f"mien: {moment.message}", err=True)
@@ -198,7 +198,7 @@ class Window:
 
     def show(self, moment: Moment) -> None:
         """Draw a frame."""
-        from mien.draw import annotate
+        from mien.output.draw import annotate
 
         self._cv2.imshow(self.TITLE, annotate(moment.result.frame.image, moment.readings))
 

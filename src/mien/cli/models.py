@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.train import trainer
-from mien.errors import DatasetError
-
-VERIFY_EXAMPLES = """Examples:
-
-mien verify my_model.onnx
-
-mien verify my_model.onnx --against runs/first --data data/fer2013
-
-mien verify student.onnx --against face_expression.pth --data images"""
+if TYPE_CHECKING:
+    from mien.model.bundle import Bundle
+    from mien.model.verify import Check
 
 BundleArgument = Annotated[str, typer.Argument(help="A bundled model's name, or the path of a .onnx file.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog=VERIFY_EXAMPLES)(verify)
+    app.command(epilog="Example: mien verify my_model.onnx")(verify)
     app.command(epilog="Example: mien show default")(show)
 
 
 def verify(
     bundle: BundleArgument = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
-    against: Annotated[
-        Path | None,
-        typer.Option(help="Run folder or student's .pth the bundle was made of: finds the first stage that differs."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="With --against: labelled pictures to trace.")] = None,
-    split: Annotated[str, typer.Option(help="With --against: train, validation or test.")] = "validation",
-    samples: Annotated[int, typer.Option(help="With --against: so many pictures are traced.", min=1)] = 200,
 ) -> None:
-    """Check a bundle: seal, weights, graph against manifest, golden vectors; and, if asked, against its origin.
+    """Check a bundle: seal, weights, graph against manifest, golden vectors.
 
     Exit code: 0 all is well, 2 a check failed.
     """
-    from mien.bundle import load_bundle
-    from mien.dataset import open_dataset
-    from mien.verify import verify_bundle
+    from mien.model.bundle import load_bundle
+    from mien.model.verify import verify_bundle
 
-    if (against is None) != (data is None):
-        raise DatasetError("--against and --data go together: what the bundle was made of, and pictures to trace")
     loaded = load_bundle(bundle)
-    checks = verify_bundle(loaded)
-    if against is not None and data is not None:
-        trace: Any = trainer("trace")
-        checks += trace.trace(loaded, against, open_dataset(data, split), samples)
+    print_checks(loaded, verify_bundle(loaded), as_json=as_json)
+
+
+def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> None:
+    """Print checks of a bundle, and leave with exit code 2 if one failed."""
     first = next((check for check in checks if check.passed is False), None)
     if as_json:
         document = {"bundle": str(loaded.path), "checks": [asdict(c) for c in checks]}
@@ -71,6 +55,6 @@ def verify(
 
 def show(bundle: BundleArgument = "default") -> None:
     """Print a bundle's manifest as JSON."""
-    from mien.bundle import load_bundle
+    from mien.model.bundle import load_bundle
 
     typer.echo(load_bundle(bundle).manifest.to_json())

@@ -28,12 +28,12 @@ from mien.cli.progress import progress
 from mien.cli.show import Table, Watch, print_json
 
 if TYPE_CHECKING:
-    from mien.clock import Stopwatch
+    from mien.batch import Job
     from mien.media import Item
+    from mien.output.writers import ResultWriter
     from mien.pipeline import Recognizer
     from mien.records import Failure, FrameReadings
-    from mien.results import ResultWriter
-    from mien.volume import Job
+    from mien.timing import Stopwatch
 
 EXAMPLES = """Examples:
 
@@ -123,11 +123,11 @@ def predict(
 
     Exit code: 0 done, 1 some pictures failed (each is named), 2 nothing could be read or wrong use.
     """
+    from mien.batch import Job, read_items
     from mien.detect import default_detector_name
-    from mien.gallery import Gallery
     from mien.media import Clip, list_items
-    from mien.results import is_complete, open_writer
-    from mien.volume import Job, read_items
+    from mien.output.annotated import Gallery
+    from mien.output.writers import is_complete, open_writer
 
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.outfile import check_free
+from mien.output.files import check_free
 
 if TYPE_CHECKING:
     from mien.media import Item
@@ -19,7 +19,7 @@ NAME_WIDTH = 44
 
 def print_json(number: int, result: FrameReadings | Failure) -> None:
     """One line a face, or a failure."""
-    from mien.rows import json_line, rows_of
+    from mien.output.rows import json_line, rows_of
 
     for row in rows_of(result):
         typer.echo(json_line(row), nl=False)
@@ -63,8 +63,8 @@ class Watch:
     def __init__(
         self, items: Sequence[Item], eaf: Path | None, timeline: Path | None, *, overwrite: bool, thumbnails: bool
     ) -> None:
-        from mien.episodes import Observer
-        from mien.timeline import Recorder
+        from mien.temporal.episodes import Observer
+        from mien.temporal.timeline import Recorder
 
         if timeline:
             from mien.report.timeline_page import check_timeline_path
@@ -92,8 +92,8 @@ class Watch:
 
     def close(self, *, show: bool, err: bool) -> None:
         """Write, and show on stdout or (`err`) beside it."""
-        from mien.elan import write_elan
-        from mien.episodes import totals
+        from mien.output.eaf import write_elan
+        from mien.temporal.episodes import totals
 
         for item, observer in zip(self.items, self.observers, strict=True):
             episodes = observer.finish()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mien.crop import whole_face
 from mien.detect.base import check_image
+from mien.model.crop import whole_face
 from mien.records import Face, Image
 
 

@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 from mien.errors import MediaError
-from mien.media.image import MAX_PIXELS, decode
-from mien.media.members import (
+from mien.media.archive_members import (
     ADVICE,
     Member,
     check_number,
@@ -24,6 +23,7 @@ from mien.media.members import (
     no_pictures,
     why,
 )
+from mien.media.image import MAX_PIXELS, decode
 from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
 from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip
 from mien.records import Failure, Frame

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from mien.errors import MediaError
-from mien.media.address import CAMERA
 from mien.media.connection import Broken, Shot
+from mien.media.stream_address import CAMERA
 from mien.records import Image
 
 DEVICES = Path("/dev")

@@ -12,11 +12,11 @@ from itertools import chain
 from pathlib import Path
 
 from mien.errors import MediaError
-from mien.media import address as addresses
+from mien.media import stream_address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
-from mien.media.feed import read_live
+from mien.media.archive_members import Member
 from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
-from mien.media.members import Member
+from mien.media.stream_reader import read_live
 from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
 from mien.records import Failure, Frame
 
@@ -95,7 +95,7 @@ def list_items(sources: Sequence[str]) -> list[Item]:
 
     - "-": the bytes of one picture on standard input;
     - `camera:0`, `camera:/dev/video2`: a camera; `rtsp://`, `rtsps://`, `rtmp://`, `rtmps://`, `http://`, `https://`: a
-      video stream (see `mien.media.feed`). Whether they are there is found out when they are read;
+      video stream (see `mien.media.stream_reader`). Whether they are there is found out when they are read;
     - an archive (zip, tar, compressed tar): the pictures and videos in it, see `mien.media.archive`;
     - any other file, whatever its name's suffix;
     - a folder: every file below it with a suffix in `MEDIA_SUFFIXES`, sorted; hidden files and folders are skipped, and

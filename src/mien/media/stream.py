@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mien.errors import MediaError
-from mien.media.address import shown, split
 from mien.media.connection import Broken, Shot
+from mien.media.stream_address import shown, split
 from mien.media.video import MISSING_S, declared, find_track, pyav, reason, upright
 
 OPTIONS = {"rtsp_flags": "prefer_tcp"}

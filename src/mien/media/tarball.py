@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mien.errors import MediaError
-from mien.media.members import (
+from mien.media.archive_members import (
     ADVICE,
     Member,
     check_number,

@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.errors import MediaError
 from mien.media.image import MAX_PIXELS
-from mien.media.stamps import Timeline
+from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv"})

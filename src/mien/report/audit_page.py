@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from mien.audit import Audit, Group, LabelCheck, Pair, Picture, WrongLabel
-from mien.fingerprint import TURNS
+from mien.dataset.fingerprint import TURNS
 from mien.report import charts
-from mien.report.audit import doubts, remarks, summary
-from mien.report.faces import face_url
-from mien.report.shell import fill, to_page
+from mien.report.audit_text import doubts, remarks, summary
+from mien.report.html import fill, to_page
+from mien.report.thumbnails import face_url
 
 PAIRS_SHOWN = 18
 """Examples of each kind of pair. All numbers here together keep the page under 3 MB, whatever the pictures."""

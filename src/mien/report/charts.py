@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mien import metrics, ranking
-from mien.intervals import Estimate
+from mien.measure import metrics, ranking
+from mien.measure.intervals import Estimate
+from mien.measure.scores import ClassScores
 from mien.report.svg import BLUE, GRID, INK, VERMILION, WIDTH, rect, svg, text
-from mien.scores import ClassScores
 
 LINES = (
     (BLUE, ""), (VERMILION, "7 3"), ("#007A5A", "2 2"), ("#A14F7F", "9 3 2 3"), ("#8A6100", "12 4"), ("#3B7EA1", "4 4"),

@@ -7,14 +7,14 @@ from html import escape
 
 import numpy as np
 
-from mien.compare import Comparison
-from mien.evaluate import Evaluation
-from mien.metrics import Truth
+from mien.measure.compare import Comparison
+from mien.measure.evaluate import Evaluation
+from mien.measure.metrics import Truth
 from mien.report import charts
-from mien.report.comparison import NO_FACE, p_text, plain, remarks, signed, totals, verdict
-from mien.report.faces import face_url
-from mien.report.shell import fill, to_page
-from mien.report.terminal import interval, percent
+from mien.report.comparison_text import NO_FACE, p_text, plain, remarks, signed, totals, verdict
+from mien.report.evaluation_text import interval, percent
+from mien.report.html import fill, to_page
+from mien.report.thumbnails import face_url
 
 KINDS_SHOWN, FACES_SHOWN = 30, 36
 

@@ -1,107 +1,119 @@
-"""A study as lines of text and as JSON; docs/tune.md describes the schema."""
+"""A search over recipes as plain records: what was searched, and what each trial came to."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
-from mien._version import __version__
-from mien.study import SearchField, Study, Trial, show
+Value = str | int | float | bool
+"""A value of a searched field; of lists and tables, their name."""
 
-SCHEMA_VERSION = 1
-"""Fields may be added within a version; any other change raises it."""
+State = Literal["complete", "pruned", "failed", "interrupted", "running"]
 
-WORDS = {"complete": "complete", "pruned": "stopped", "failed": "failed", "interrupted": "interrupted",
-         "running": "running"}  # fmt: skip
-"""States, for people."""
-
-HEADER = f"{'trial':>5}  {'state':11}  {'accuracy':>8}  {'epochs':>6}  {'time':>7}  values"
-IMPORTANT = 5
+FINISHED: tuple[State, ...] = ("complete", "pruned", "failed")
+"""What counts as tried. An interrupted trial, whose process died, does not: it is tried again."""
 
 
-def to_json(study: Study) -> str:
-    """JSON of schema `SCHEMA_VERSION`; accuracies are shares, 0..1."""
-    return json.dumps(as_document(study), indent=2, allow_nan=False) + "\n"
+@dataclass(frozen=True)
+class SearchField:
+    """A searched field of a recipe, by its dotted path: some `choices`, or the range `low`..`high`."""
+
+    name: str
+    choices: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+
+    def position(self, value: Value) -> float:
+        """Where `value` lies between the field's ends, 0..1; choices have equal shares, and lie in their middles.
+
+        Raises:
+            ValueError: it is none of the choices.
+        """
+        if self.choices:
+            return (self.choices.index(value) + 0.5) / len(self.choices)
+        low, high, at = self.low, self.high, float(value)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return (at - low) / (high - low) if high > low else 0.5
 
 
-def as_document(study: Study) -> dict[str, object]:
-    """What `to_json` writes, as plain dicts, lists, strings and numbers."""
-    best = study.best
-    return {
-        "schema": "mien.study",
-        "schema_version": SCHEMA_VERSION,
-        "mien": __version__,
-        "name": study.name,
-        "data": study.data,
-        "epochs": study.epochs,
-        "wanted": study.wanted,
-        "finished": len(study.finished),
-        "complete": len(study.of_state("complete")),
-        "pruned": len(study.of_state("pruned")),
-        "failed": len(study.of_state("failed")),
-        "best": None if best is None else {"number": best.number, "accuracy": best.accuracy},
-        "base_accuracy": study.base.accuracy if study.base else None,
-        "best_recipe": study.best_recipe or None,
-        "command": study.command or None,
-        "importances": dict(study.importances),
-        "fields": [_field(f) for f in study.fields],
-        "trials": [{**asdict(t), "params": dict(t.params), "curve": list(t.curve)} for t in study.trials],
-    }
+@dataclass(frozen=True)
+class Trial:
+    """One recipe that was tried.
+
+    Attributes:
+        accuracy: 0..1, after the last epoch, on the validation pictures that do not stand in training; of a pruned or
+            running trial the accuracy so far, None before its first epoch.
+        params: the values of the searched fields.
+        curve: the accuracy after each epoch.
+        seconds: from start to end; None while it runs.
+        reason: why it failed.
+        is_base: whether it is the recipe that the study began with.
+        same_as: the earlier trial with the same values, whose outcome was taken over.
+        folder: its run folder within that of the study, on the machine that trained it.
+    """
+
+    number: int
+    state: State
+    accuracy: float | None = None
+    params: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    curve: tuple[float, ...] = ()
+    started: str = ""
+    seconds: float | None = None
+    reason: str = ""
+    is_base: bool = False
+    same_as: int | None = None
+    folder: str = ""
 
 
-def _field(field: SearchField) -> dict[str, object]:
-    if field.choices:
-        return {"name": field.name, "choices": list(field.choices)}
-    return {"name": field.name, "low": field.low, "high": field.high, "log": field.log}
+@dataclass(frozen=True)
+class Study:
+    """A search: its fields, its trials by number, and what they tell.
+
+    Attributes:
+        wanted: how many trials shall be finished.
+        epochs: of each trial.
+        importances: of each field, summing to 1; empty while there are too few trials to tell.
+        best_recipe: the best trial's recipe as TOML; empty before there is one.
+        command: what trains it.
+    """
+
+    name: str
+    data: str
+    wanted: int
+    epochs: int
+    fields: tuple[SearchField, ...]
+    trials: tuple[Trial, ...]
+    importances: Mapping[str, float] = field(default_factory=dict[str, float])
+    best_recipe: str = ""
+    command: str = ""
+
+    @cached_property
+    def finished(self) -> Sequence[Trial]:
+        """Trials that came to an end of their own."""
+        return [t for t in self.trials if t.state in FINISHED]
+
+    def of_state(self, state: State) -> Sequence[Trial]:
+        """The trials in one state."""
+        return [t for t in self.trials if t.state == state]
+
+    @cached_property
+    def best(self) -> Trial | None:
+        """The complete trial with the highest accuracy, of equals the first."""
+        return max(self.of_state("complete"), key=lambda t: (t.accuracy or 0.0, -t.number), default=None)
+
+    @cached_property
+    def base(self) -> Trial | None:
+        """The complete trial of the recipe that the study began with, if it is one of those that can be searched."""
+        return next((t for t in self.of_state("complete") if t.is_base), None)
 
 
-def trial_line(trial: Trial) -> str:
-    """One line of a table under `HEADER`."""
-    accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.2%}"
-    return (
-        f"{trial.number:>5}  {WORDS[trial.state]:11}  {accuracy:>8}  {len(trial.curve):>6}  "
-        f"{duration(trial.seconds):>7}  {values_of(trial)}"
-    )
-
-
-def values_of(trial: Trial) -> str:
-    """The searched values, and what is special about the trial."""
-    notes = ["the base recipe"] if trial.is_base else []
-    notes += [f"as trial {trial.same_as}"] if trial.same_as is not None else []
-    values = " ".join(f"{name}={_quoted(show(value))}" for name, value in trial.params.items())
-    return values + (f"  ({', '.join(notes)})" if notes else "")
-
-
-def summary_lines(study: Study) -> list[str]:
-    """What the study came to."""
-    pruned, failed = len(study.of_state("pruned")), len(study.of_state("failed"))
-    lines = [f"{len(study.finished)} of {study.wanted} trials finished: {pruned} stopped early, {failed} failed"]
-    best, base = study.best, study.base
-    if best is None:
-        return lines
-    lines.append(f"best: trial {best.number}, {best.accuracy:.2%} of validation without repeats{_than(best, base)}")
-    if study.importances:
-        ranked = sorted(study.importances.items(), key=lambda pair: -pair[1])[:IMPORTANT]
-        lines.append("matters most: " + ", ".join(f"{name} {share:.0%}" for name, share in ranked))
-    return lines
-
-
-def _than(best: Trial, base: Trial | None) -> str:
-    if base is None or base.accuracy is None:
-        return ""
-    return " (the base recipe)" if base is best else f" (the base recipe: {base.accuracy:.2%})"
-
-
-def duration(seconds: float | None) -> str:
-    """1:02:03, 2:03 or 3.4s; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+def show(value: Value) -> str:
+    """A value as people write it; floats to four digits."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from statistics import median
 
+from mien.report.study import SearchField, Study, Trial, show
 from mien.report.svg import BLUE, WIDTH, rect, svg, text
-from mien.study import SearchField, Study, Trial, show
 
 MAX_DOTS = 500
 """So many trials are drawn in a chart: of more, the best and an even choice of the others."""

@@ -7,9 +7,9 @@ from html import escape
 from importlib import resources
 
 from mien.report import study_charts as charts
-from mien.report.shell import fill, to_page
-from mien.report.study import WORDS, duration
-from mien.study import SearchField, Study, Trial, show
+from mien.report.html import fill, to_page
+from mien.report.study import SearchField, Study, Trial, show
+from mien.report.study_text import WORDS, duration
 
 MAX_ROWS = 500
 """So many trials are listed, the best; the JSON has all."""

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.episodes import Episode, totals
 from mien.errors import OutputError
-from mien.outfile import check_free
-from mien.report.shell import fill, to_page
-from mien.report.timeline import (
+from mien.output.files import check_free
+from mien.report.html import fill, to_page
+from mien.report.timeline_svg import (
     COLUMNS,
     STEPS_S,
     Choice,
@@ -35,7 +34,8 @@ from mien.report.timeline import (
     ticks,
     to_svg,
 )
-from mien.timeline import Lane, Timeline
+from mien.temporal.episodes import Episode, totals
+from mien.temporal.timeline import Lane, Timeline
 
 MAX_ROWS = 2000
 """So many episodes are listed, the longest."""

@@ -1,0 +1,237 @@
+"""Many items, in order, on as many processes as are wanted.
+
+Pictures go to worker processes, a few at a time; each decodes, detects and classifies by itself, and only readings come
+back, never pixels. Videos and compressed archives are read here, frame by frame, while the workers go on with the
+pictures behind them. A picture whose reading kills its worker (out of memory, a fault in a decoder) becomes a
+`Failure`, and the rest go on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+
+import numpy as np
+
+from mien.detect import make_detector
+from mien.media import WHOLE, Clip, Item, read_item
+from mien.output.annotated import Gallery
+from mien.pipeline import Recognizer
+from mien.records import Failure, Frame, FrameReadings
+from mien.timing import Stopwatch
+
+Numbered = tuple[int, Item]
+"""An item, and its number in the run."""
+
+Result = tuple[int, FrameReadings | Failure]
+"""What was read in one frame of the item of this number."""
+
+CHUNK = 8
+"""Pictures that a worker takes at once: enough that sending them costs nothing."""
+
+AHEAD = 3
+"""Chunks under way for each worker: what is held when a slow picture keeps the finished ones waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How items are read: everything that a worker process needs to know, sent to it once.
+
+    `ahead`: whether frames may be taken before their turn; not where one item is live, and whoever stops it wants to
+    keep all that was read.
+    """
+
+    model: str
+    detector: str
+    min_face: float | None = None
+    min_score: float | None = None
+    detector_model: Path | None = None
+    threads: int = 0
+    clip: Clip = WHOLE
+    detect_every: int = 1
+    gallery: Gallery | None = None
+    ahead: bool = True
+
+    def recognizer(self) -> Recognizer:
+        """One that does this job."""
+        finder = make_detector(
+            self.detector, min_face=self.min_face, min_score=self.min_score, model=self.detector_model
+        )
+        return Recognizer(self.model, finder, threads=self.threads)
+
+
+def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, workers: int = 1) -> Iterator[Result]:
+    """Everything in the items, in their order.
+
+    Args:
+        items: numbered; decoded as they are reached.
+        job: how to read them.
+        recognizer: `job.recognizer()`, for what is read in this process; its clock counts what workers spend, too.
+        workers: processes; 1 reads everything in this one. More pay off from some hundred pictures on.
+    """
+    if workers == 1:
+        yield from _read_here(items, job, recognizer)
+        return
+    crew = _Crew(job, recognizer.clock, workers)
+    try:
+        yield from _read_there(items, job, recognizer, crew)
+    finally:
+        crew.dismiss()
+
+
+def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> Iterator[Result]:
+    numbers: deque[int] = deque()  # of the frames that the recognizer has taken and not answered yet
+
+    def frames() -> Iterator[Frame | Failure]:
+        for number, item in items:
+            for frame in read_item(item, max_pixels=recognizer.max_pixels, clip=job.clip):
+                numbers.append(number)
+                yield frame
+
+    decoded = recognizer.clock.over("decode", frames())
+    for result in recognizer.read_all(decoded, detect_every=job.detect_every, ahead=job.ahead):
+        number = numbers.popleft()
+        if job.gallery:
+            with recognizer.clock.stage("annotate"):
+                job.gallery.add(number, result)
+        yield number, result
+
+
+def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, crew: _Crew) -> Iterator[Result]:
+    chunks = _chunks(items)
+    while True:
+        while len(crew.under_way) < crew.workers * AHEAD and (chunk := next(chunks, None)):
+            crew.take(chunk)
+        if not crew.under_way:
+            return
+        if _stays_here(crew.under_way[0].chunk[0]):
+            yield from _read_here(crew.under_way.popleft().chunk, job, recognizer)
+        else:
+            yield from crew.next_results()
+
+
+def _chunks(items: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    chunk: list[Numbered] = []
+    for each in items:
+        if chunk and (len(chunk) == CHUNK or _stays_here(each) or _stays_here(chunk[0])):
+            yield chunk
+            chunk = []
+        chunk.append(each)
+    if chunk:
+        yield chunk
+
+
+def _stays_here(numbered: Numbered) -> bool:
+    """Whether to read it in this process: videos and compressed archives are long, and standard input is only here."""
+    return not numbered[1].is_picture
+
+
+# --- the workers ------------------------------------------------------------------------------------------------------
+
+Done = tuple[list[Result], dict[str, float]]
+"""Results of a chunk, and the seconds spent on each stage."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """A chunk, and its results to come; without a future it is for the main process."""
+
+    chunk: list[Numbered]
+    future: Future[Done] | None
+
+
+class _Crew:
+    """Worker processes, and the chunks they work on, in order. Dead workers are replaced."""
+
+    def __init__(self, job: Job, clock: Stopwatch, workers: int) -> None:
+        threads = max((job.threads or os.cpu_count() or 1) // workers, 1)
+        self.workers = workers
+        self.under_way: deque[_Task] = deque()
+        self._job, self._clock = replace(job, threads=threads), clock
+        self._pool = self._hire()
+
+    def take(self, chunk: list[Numbered]) -> None:
+        """Begin with a chunk, unless it is for the main process."""
+        self.under_way.append(_Task(chunk, None if _stays_here(chunk[0]) else self._pool.submit(_work, chunk)))
+
+    def next_results(self) -> list[Result]:
+        """Wait for the first chunk under way."""
+        task = self.under_way.popleft()
+        assert task.future
+        try:
+            return self._keep(task.future.result())
+        except BrokenProcessPool:
+            results = [result for numbered in task.chunk for result in self._alone(numbered)]
+            for other in self.under_way:  # what was under way beside it died with it
+                if other.future and (not other.future.done() or other.future.exception()):
+                    other.future = self._pool.submit(_work, other.chunk)
+            return results
+
+    def dismiss(self) -> None:
+        """Stop; what is not begun yet is not done."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _alone(self, numbered: Numbered) -> list[Result]:
+        number, item = numbered
+        try:
+            return self._keep(self._restarted().submit(_work, [numbered]).result())
+        except BrokenProcessPool:
+            self._restarted()
+            why = "reading it killed the process that did (out of memory, or a fault in a decoder); it is left out"
+            return [(number, Failure(item.source, 0, f"{item.source}: {why}"))]
+
+    def _restarted(self) -> ProcessPoolExecutor:
+        """The pool, a new one if it is broken."""
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            self._pool = self._hire()
+        return self._pool
+
+    def _keep(self, done: Done) -> list[Result]:
+        self._clock.add(done[1])
+        return done[0]
+
+    def _hire(self) -> ProcessPoolExecutor:
+        # "spawn" is the one way that works everywhere: a forked process inherits locks of threads that it has not.
+        return ProcessPoolExecutor(self.workers, get_context("spawn"), _begin, (self._job,))
+
+
+_worker: tuple[Job, Recognizer] | None = None
+
+
+def _begin(job: Job) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _worker = (job, job.recognizer())
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    if parent:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _work(chunk: Sequence[Numbered]) -> Done:
+    assert _worker
+    job, recognizer = _worker
+    recognizer.clock.seconds.clear()
+    results = [(number, _without_pixels(result)) for number, result in _read_here(chunk, job, recognizer)]
+    return results, dict(recognizer.clock.seconds)
+
+
+def _without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
+    if isinstance(result, Failure):
+        return result
+    return replace(result, frame=replace(result.frame, image=np.empty((0, 0, 3), np.uint8)))

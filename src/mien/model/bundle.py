@@ -1,0 +1,173 @@
+"""A bundle: one `.onnx` file that carries its manifest and golden vectors. From a name or path to a checked bundle."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError
+from mien.model import onnxfile
+from mien.model.crop import Crops
+from mien.model.manifest import Manifest, parse_manifest
+
+MANIFEST_KEY = "mien.manifest"
+GOLDEN_KEY = "mien.golden"
+SEAL_KEY = "mien.sha256"
+"""sha256 of the file without this entry: any later change shows."""
+
+BUNDLED = {"default": "default.onnx", "small": "small.onnx"}
+"""Models that come with mien, by name; the files lie in `mien/weights`."""
+
+PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Crops, and the probabilities the trainer computed for them.
+
+    Attributes:
+        crops: uint8 `[N, H, W, C]`.
+        probabilities: float32 `[N, K]`.
+        tolerance: largest difference of a probability that counts as equal.
+    """
+
+    crops: Crops
+    probabilities: NDArray[np.float32]
+    tolerance: float = 1e-4
+
+    def to_json(self) -> str:
+        """Pixels as base64, probabilities as numbers."""
+        pixels = base64.b64encode(self.crops.tobytes()).decode()
+        return json.dumps(
+            {
+                "shape": self.crops.shape,
+                "crops": pixels,
+                "probabilities": [[float(f"{p:.8g}") for p in row] for row in self.probabilities],
+                "tolerance": self.tolerance,
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model file in memory, its manifest validated and its seal checked.
+
+    `golden` is None, and `sealed` False, for somebody else's ONNX model with a sidecar manifest.
+    """
+
+    path: Path
+    model: bytes
+    manifest: Manifest
+    golden: Golden | None
+    sealed: bool
+
+
+def load_bundle(name: str | os.PathLike[str] = "default") -> Bundle:
+    """Load a bundled model by name, or any model by path.
+
+    Args:
+        name: "default", or the path of a `.onnx` file with a manifest inside or, as `NAME.manifest.json`, beside it.
+
+    Raises:
+        RegistryError: neither a known name nor an existing file.
+        BundleError: not an ONNX file.
+        ManifestError: no manifest, or one that breaks the schema.
+        BundleMismatch: the file was changed after it was sealed.
+    """
+    path = _resolve(name)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return read_bundle(data, path)
+
+
+def read_bundle(data: bytes, path: Path) -> Bundle:
+    """Like `load_bundle`, from bytes; `path` names them and locates the sidecar."""
+    source = str(path)
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        raise BundleError(
+            f"{source}: expected a .onnx bundle, found PyTorch weights (mien never unpickles a model); convert "
+            "them with `mien export`"
+        )
+    entries = onnxfile.metadata(data, source)
+    seal = entries.get(SEAL_KEY)
+    if seal is not None and seal != (found := onnxfile.sha256_without(data, SEAL_KEY, source)):
+        raise BundleMismatch(
+            f"{source}: the file was altered after it was made: expected sha256 {seal}, found {found}; take a "
+            "fresh copy, or export it again"
+        )
+    sidecar = path.with_name(path.stem + ".manifest.json")
+    if MANIFEST_KEY in entries:
+        manifest = parse_manifest(entries[MANIFEST_KEY], source)
+        if sidecar.exists() and parse_manifest(sidecar.read_bytes(), str(sidecar)) != manifest:
+            raise BundleMismatch(
+                f"{source} carries a manifest, and {sidecar} says something else; remove {sidecar.name}"
+            )
+    elif sidecar.exists():
+        manifest = parse_manifest(sidecar.read_bytes(), str(sidecar))
+    else:
+        raise ManifestError(
+            f"{source}: no manifest inside it (metadata key {MANIFEST_KEY!r}), nor beside it as {sidecar.name}; "
+            "write one that gives classes, input and crop (docs/bundle.md has a template)"
+        )
+    golden = _parse_golden(entries[GOLDEN_KEY], manifest, source) if GOLDEN_KEY in entries else None
+    return Bundle(path, data, manifest, golden, sealed=seal is not None)
+
+
+def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -> Bundle:
+    """Put manifest, golden vectors and seal into `model` (ONNX bytes) and write it to `path`, atomically.
+
+    The manifest's `weights_sha256` is filled in here.
+
+    Raises:
+        BundleError: `model` is not ONNX, or `path` cannot be written.
+    """
+    source = str(path)
+    manifest = manifest.model_copy(update={"weights_sha256": onnxfile.graph_sha256(model, source)})
+    bare = onnxfile.without(model, {SEAL_KEY}, source)
+    unsealed = onnxfile.with_metadata(bare, {MANIFEST_KEY: manifest.to_json(), GOLDEN_KEY: golden.to_json()}, source)
+    data = onnxfile.with_metadata(unsealed, {SEAL_KEY: onnxfile.sha256_without(unsealed, SEAL_KEY, source)}, source)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return read_bundle(data, path)
+
+
+def _resolve(name: str | os.PathLike[str]) -> Path:
+    if isinstance(name, str) and name in BUNDLED:
+        return Path(str(resources.files("mien") / "weights" / BUNDLED[name]))
+    path = Path(name)
+    if not path.exists():
+        raise RegistryError(
+            f"no model called {str(name)!r}: expected one of {', '.join(BUNDLED)}, or the path of an existing "
+            ".onnx file"
+        )
+    return path
+
+
+def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
+    try:
+        parts: dict[str, Any] = json.loads(text)
+        pixels = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8)
+        crops: Crops = pixels.reshape([int(n) for n in parts["shape"]])
+        probabilities: NDArray[np.float32] = np.asarray(parts["probabilities"], np.float32).reshape(
+            len(crops), len(manifest.classes)
+        )
+        return Golden(crops, probabilities, float(parts["tolerance"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({error})"
+        ) from error

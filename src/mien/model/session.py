@@ -1,0 +1,139 @@
+"""Runs a bundle's graph in ONNX Runtime. What was asked for is what runs, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BundleError, BundleMismatch
+from mien.model.bundle import Bundle
+from mien.model.crop import Crops
+from mien.model.manifest import InputSpec
+
+ort: Any = import_module("onnxruntime")  # it has no type information; what comes out of it is checked below
+
+Scores = NDArray[np.float32]
+"""float32 `[N, K]`."""
+
+CPU = ("CPUExecutionProvider",)
+
+_ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+class Session:
+    """An open model. Safe to call from several threads.
+
+    Args:
+        bundle: the model.
+        threads: CPU threads for one call; 0 lets ONNX Runtime take every core.
+        providers: ONNX Runtime execution providers, in order of preference.
+
+    Raises:
+        BundleError: the graph cannot be loaded, or a provider is not to be had.
+        BundleMismatch: the graph's tensors are not those of the manifest.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU) -> None:
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        missing = [p for p in providers if p not in ort.get_available_providers()]
+        if missing:
+            raise BundleError(
+                f"execution provider {', '.join(missing)} is not in this ONNX Runtime; it has "
+                f"{', '.join(ort.get_available_providers())}"
+            )
+        try:
+            self._session = ort.InferenceSession(bundle.model, options, providers=list(providers))
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise BundleError(f"{bundle.path}: ONNX Runtime cannot load this graph ({_first_line(error)})") from error
+        running = self._session.get_providers()
+        if running[0] != providers[0]:  # ONNX Runtime falls back without a word
+            raise BundleError(f"{bundle.path}: asked for {providers[0]}, but ONNX Runtime runs it on {running[0]}")
+        _check_graph(bundle, self._session)
+
+    def run(self, crops: Crops) -> tuple[Scores, Scores]:
+        """Probabilities and logits, both float32 `[N, K]`, of uint8 crops `[N, H, W, C]`; N may be 0.
+
+        Raises:
+            BundleMismatch: crops of another shape or dtype than the manifest's.
+        """
+        spec = self.manifest.input
+        expected = (spec.height, spec.width, spec.channels)
+        if crops.dtype != np.uint8 or crops.shape[1:] != expected:
+            raise BundleMismatch(
+                f"expected crops uint8 [N, {', '.join(map(str, expected))}], found {crops.dtype} {list(crops.shape)}"
+            )
+        if not len(crops):
+            empty = np.empty((0, len(self.manifest.classes)), np.float32)
+            return empty, np.empty_like(empty)
+        names = self.manifest.outputs
+        wanted = [n for n in (names.probabilities, names.logits) if n]
+        found: dict[str, Scores] = dict(
+            zip(wanted, self._session.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
+        )
+        broken = [name for name, values in found.items() if not np.isfinite(values).all()]
+        if broken:
+            raise BundleError(f"{self.bundle.path}: the model's {broken[0]} are not finite numbers for this input")
+        if names.probabilities is None:
+            logits = found[str(names.logits)]
+            return softmax(logits / self.manifest.calibration.temperature), logits
+        probabilities = found[names.probabilities]
+        return probabilities, found[names.logits] if names.logits else np.log(np.maximum(probabilities, 1e-12))
+
+
+def softmax(logits: Scores) -> Scores:
+    """Along the last axis, in float32, safe for large values."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _to_tensor(crops: Crops, spec: InputSpec) -> NDArray[Any]:
+    tensor: NDArray[Any] = crops
+    if spec.dtype == "float32":
+        mean = np.asarray(spec.mean or 0.0, np.float32)
+        std = np.asarray(spec.std or 1.0, np.float32)
+        tensor = (crops.astype(np.float32) * np.float32(spec.scale) - mean) / std
+    return np.ascontiguousarray(np.moveaxis(tensor, 3, 1)) if spec.layout == "NCHW" else tensor
+
+
+def _check_graph(bundle: Bundle, session: Any) -> None:
+    spec, outputs = bundle.manifest.input, bundle.manifest.outputs
+    inputs: dict[str, Any] = {i.name: i for i in session.get_inputs()}
+    if list(inputs) != [spec.name]:
+        raise _mismatch(bundle, "input names", [spec.name], list(inputs))
+    tensor = inputs[spec.name]
+    if (dtype := _ORT_DTYPES.get(tensor.type, tensor.type)) != spec.dtype:
+        raise _mismatch(bundle, f"input {spec.name!r} dtype", spec.dtype, dtype)
+    size = [spec.height, spec.width]
+    shape = [spec.channels, *size] if spec.layout == "NCHW" else [*size, spec.channels]
+    if len(tensor.shape) != 4 or any(
+        isinstance(f, int) and f != e for e, f in zip(shape, tensor.shape[1:], strict=True)
+    ):
+        raise _mismatch(bundle, f"input {spec.name!r} shape ({spec.layout})", ["N", *shape], tensor.shape)
+    found: dict[str, list[int | str]] = {o.name: o.shape for o in session.get_outputs()}
+    for name in (outputs.probabilities, outputs.logits):
+        if name is None:
+            continue
+        if name not in found:
+            raise _mismatch(bundle, "output names", name, list(found))
+        if isinstance(columns := found[name][-1], int) and columns != len(bundle.manifest.classes):
+            raise _mismatch(bundle, f"columns of output {name!r}", f"{len(bundle.manifest.classes)} classes", columns)
+
+
+def _mismatch(bundle: Bundle, what: str, manifest: object, graph: object) -> BundleMismatch:
+    return BundleMismatch(
+        f"{bundle.path}: {what}: the manifest says {manifest}, the graph has {graph}; correct the manifest or "
+        "export the model again"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

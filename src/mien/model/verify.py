@@ -1,0 +1,61 @@
+"""Checks a bundle: is it whole, does its graph agree with its manifest, does it still compute what its trainer saw?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.model import onnxfile
+from mien.model.bundle import Bundle
+from mien.model.session import CPU, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: `passed` is None where there was nothing to check."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def verify_bundle(bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU) -> tuple[Check, ...]:
+    """Seal, weights, graph against manifest, golden vectors.
+
+    Raises:
+        BundleError: the graph does not load, or contradicts the manifest.
+    """
+    session = Session(bundle, threads, providers)
+    return (
+        Check(
+            "seal",
+            True if bundle.sealed else None,
+            "the file is as it was made" if bundle.sealed else "no seal (not made by mien)",
+        ),
+        _check_weights(bundle),
+        Check("graph", True, "its inputs and outputs are those of the manifest"),
+        _check_golden(bundle, session),
+    )
+
+
+def _check_weights(bundle: Bundle) -> Check:
+    expected, found = bundle.manifest.weights_sha256, onnxfile.graph_sha256(bundle.model, str(bundle.path))
+    if not expected:
+        return Check("weights", None, f"the manifest names no sha256; the graph's is {found}")
+    return Check(
+        "weights",
+        expected == found,
+        f"sha256 {found}" if expected == found else f"expected sha256 {expected}, found {found}",
+    )
+
+
+def _check_golden(bundle: Bundle, session: Session) -> Check:
+    golden = bundle.golden
+    if golden is None:
+        return Check("golden vectors", None, "none in this file")
+    probabilities, _ = session.run(golden.crops)
+    worst = float(np.abs(probabilities - golden.probabilities).max(initial=0))
+    detail = f"{len(golden.crops)} crops, largest difference {worst:.1e} (tolerance {golden.tolerance:.0e})"
+    return Check("golden vectors", worst <= golden.tolerance, detail)

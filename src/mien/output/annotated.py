@@ -1,0 +1,118 @@
+"""The annotated pictures and films of a run: a file each, under names that do not clash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+from types import TracebackType
+
+from mien.errors import OutputError
+from mien.media import VIDEO_SUFFIXES, Item
+from mien.output.blur import FaceBlur, blur_faces
+from mien.output.draw import annotate, write_picture
+from mien.output.video_writer import FilmWriter
+from mien.records import Failure, FrameReadings
+from mien.temporal.smoothing import Steady
+
+
+class Gallery:
+    """Writes annotated pictures and, of videos, films into a folder; the names are chosen before the first is written.
+
+    A context manager. Before its first film it can be sent to other processes, and several may write pictures at once:
+    each item has a name of its own.
+
+    Args:
+        folder: made if it is not there.
+        items: what will be read.
+        overwrite: replace pictures and films of these names.
+        blur: make the faces unrecognizable.
+
+    Attributes:
+        notes: where films fall short of what was asked, in words.
+
+    Raises:
+        OutputError: a picture of that name exists and is not to be overwritten, or the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, items: Sequence[Item], *, overwrite: bool = False, blur: bool = False) -> None:
+        self.overwrite, self.blur = overwrite, blur
+        self.notes: list[str] = []
+        self.paths: list[Path] = []
+        self._films: dict[int, _Film] = {}  # at most one: items come in their order
+        self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
+        self._sources = [item.source for item in items]
+        self._live = [item.is_live for item in items]
+        self._inside: dict[str, Path] = {}  # of a compressed archive, whose members are known as they come
+        for item in items:
+            self.paths.append(folder / self._name(item.stem, ".mp4" if item.is_video else ".jpg"))
+            if item.path and self.paths[-1].resolve() == item.path.resolve() and self.paths[-1].suffix == ".mp4":
+                raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
+        existing = [p for p in self.paths if p.exists()]
+        if existing and not overwrite:
+            raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
+
+    def _name(self, stem: str, suffix: str) -> str:
+        """A name that no other source has."""
+        names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        name = next(name for name in names if name.lower() not in self._used)
+        self._used.add(name.lower())
+        return name + suffix
+
+    def add(self, number: int, result: FrameReadings | Failure) -> None:
+        """Draw one frame of item `number`, and write it or append it to the item's film."""
+        if isinstance(result, Failure):
+            return
+        frame, path = result.frame, self.paths[number]
+        if path.suffix == ".mp4":
+            if number not in self._films:
+                self.close()
+                self._films[number] = _Film(
+                    path, None if self._live[number] else Path(frame.source), overwrite=self.overwrite, blur=self.blur
+                )
+            self._films[number].add(result)
+            return
+        if frame.source != self._sources[number] and frame.source not in self._inside:
+            source = Path(frame.source)
+            suffix = ".mp4" if source.suffix.lower() in VIDEO_SUFFIXES else ".jpg"
+            self._inside = {frame.source: path.with_name(self._name(source.stem, suffix))}
+        path = self._inside.get(frame.source, path)
+        if frame.time_s is not None:
+            path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
+        image = blur_faces(frame.image, result.readings) if self.blur else frame.image
+        write_picture(annotate(image, result.readings), path)
+
+    def close(self) -> None:
+        """Finish the film under way."""
+        while self._films:
+            _, film = self._films.popitem()
+            film.writer.close()
+            self.notes += [f"{film.writer.path}: {note}" for note in film.writer.notes]
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        for film in self._films.values():
+            film.writer.__exit__(kind, error, trace)
+
+
+class _Film:
+    """One film under way."""
+
+    def __init__(self, path: Path, source: Path | None, *, overwrite: bool, blur: bool) -> None:
+        self.writer = FilmWriter(path, sound=source, overwrite=overwrite)
+        self._steady = Steady()
+        self._blur = FaceBlur() if blur else None
+
+    def add(self, result: FrameReadings) -> None:
+        image = self._blur.apply(result) if self._blur else result.frame.image
+        self.writer.write(annotate(image, self._steady.update(result)), result.frame.time_s or 0.0)

@@ -1,0 +1,1 @@
+"""What faces do over time: tracks, smoothing, episodes, timelines."""

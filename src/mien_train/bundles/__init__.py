@@ -1,0 +1,1 @@
+"""Networks into bundles: export, calibration, compression, ensembles."""

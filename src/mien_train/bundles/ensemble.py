@@ -1,0 +1,307 @@
+"""What `mien ensemble` does: several bundles -> one whose answer is the mean of theirs.
+
+Networks that were trained apart err apart; the mean of what they say is right more often than each of them. The graphs
+lie side by side in one file, so that the ensemble is a model like any other.
+
+Where one network was trained on from the weights of another, the weights themselves can be averaged (model soups, arXiv
+2203.05482): that is one network, as fast as each of them, which keeps of both what they do well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from mien.errors import TrainingError
+from mien.measure.intervals import Estimate, wilson
+from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
+from mien.model.manifest import Manifest, OutputSpec, TrainingInfo
+from mien.model.session import Session
+from mien.output.files import check_bundle_path
+from mien_train.bundles.derived import finish
+from mien_train.bundles.measured import cross_fitted_ece, session_logits
+from mien_train.bundles.to_onnx import created_now
+from mien_train.data.packs import TrainingData, load_training_data
+
+LEAST = 1e-12
+"""A probability of 0 is taken for this much: its logarithm counts."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on the validation pictures that do not stand in training; `calibration_error` is cross-fitted, 0..1."""
+
+    name: str
+    accuracy: Estimate
+    calibration_error: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A written bundle, and how its members do alone."""
+
+    bundle: Bundle
+    members: tuple[Measured, ...]
+    together: Measured
+    samples: int
+
+    def lines(self) -> list[str]:
+        """The table, for people."""
+        rows = [("", "accuracy", "calibration error", "size, MB")] + [
+            (
+                m.name,
+                f"{m.accuracy.value:.2%} [{100 * m.accuracy.low:.1f}, {100 * m.accuracy.high:.1f}]",
+                f"{m.calibration_error:.2%}",
+                f"{m.megabytes:.2f}",
+            )
+            for m in (*self.members, self.together)
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        return [
+            *("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows),
+            f"on {self.samples} validation pictures that do not stand in training, with 95 % intervals",
+        ]
+
+
+def ensemble(
+    names: Sequence[str],
+    data_root: Path,
+    out: Path,
+    *,
+    average_weights: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Ensemble:
+    """Put several bundles into one, fit its temperature, measure it and its members, and write it to `out`.
+
+    Its probabilities are softmax(mean(log p) / temperature) over the members' probabilities p; its crop is that of the
+    first member.
+
+    Args:
+        names: at least two bundles of the same classes and input: paths, or names of bundled models.
+        data_root: the labelled folder to fit the temperature and to measure on; its training split is read to know
+            which pictures repeat there.
+        out: the `.onnx` file.
+        average_weights: average the members' weights instead, into one network.
+        overwrite: replace `out`.
+        progress: called with what is being done, and how much of it is.
+
+    Raises:
+        TrainingError: fewer than two bundles, or bundles or data that do not go together.
+        OutputError: `out` exists.
+    """
+    check_bundle_path(out, overwrite=overwrite)
+    members = [load_bundle(name) for name in names]
+    graph = averaged(members) if average_weights else merge(members)
+    first = members[0].manifest
+    with tempfile.TemporaryDirectory() as folder:
+        data = load_training_data(
+            data_root, first.input, Path(folder), lambda done, total: progress("decoding", done, total)
+        )
+        if data.train.classes != first.classes:
+            raise TrainingError(
+                f"{data_root}: expected the bundles' classes ({', '.join(first.classes)}), found "
+                f"{', '.join(data.train.classes)}"
+            )
+        command = f"mien ensemble {' '.join(names)} --data {data_root} --out {out}"
+        command += " --average-weights" if average_weights else ""
+        manifest = _manifest(members, out.stem, average_weights)
+        return _finish(names, members, graph, manifest, data, command, out, progress)
+
+
+def _finish(
+    names: Sequence[str], members: Sequence[Bundle], graph: bytes, manifest: Manifest, data: TrainingData, command: str,
+    out: Path, progress: Progress,
+) -> Ensemble:  # fmt: skip
+    """Measure the ensemble and its members, and write it."""
+    progress("measuring", 0, len(members) + 1)
+    tolerance = max(m.golden.tolerance if m.golden else Golden.tolerance for m in members)
+    bundle, golden, logits = finish(out, graph, manifest, data, command, tolerance)
+    labels = data.validation.labels
+    rows = data.clean_rows if len(data.clean_rows) else np.arange(len(labels))
+
+    def measured(name: str, found: NDArray[np.float32], size: int) -> Measured:
+        right = int((found[rows].argmax(axis=1) == labels[rows]).sum())
+        return Measured(name, wilson(right, len(rows)), cross_fitted_ece(found[rows], labels[rows]), size / 1e6)
+
+    alone: list[Measured] = []
+    for name, member in zip(names, members, strict=True):
+        progress("measuring", len(alone) + 1, len(members) + 1)
+        found = session_logits(Session(member, threads=1), data.validation.images)
+        columns = [member.manifest.classes.index(c) for c in bundle.manifest.classes]
+        alone.append(measured(name, found[:, columns], len(member.model)))
+    written = write_bundle(out, bundle.model, bundle.manifest, golden)
+    return Ensemble(written, tuple(alone), measured("together", logits, len(written.model)), len(rows))
+
+
+def merge(members: Sequence[Bundle]) -> bytes:
+    """One graph, ONNX, of several: uint8 faces -> `probabilities` and `logits`, the mean of the members' log p.
+
+    Raises:
+        TrainingError: fewer than two, or ones that do not go together.
+    """
+    protos = [onnx.load_model_from_string(member.model) for member in members]
+    _check(members, protos)
+    first = members[0].manifest
+    nodes: list[onnx.NodeProto] = []
+    initializers: list[onnx.TensorProto] = []
+    terms: list[str] = []
+    for turn, (member, proto) in enumerate(zip(members, protos, strict=True)):
+        prefix = f"member{turn}."
+        graph = compose.add_prefix(proto, prefix).graph
+        entry = helper.make_node("Identity", [first.input.name], [graph.input[0].name], f"{prefix}input")
+        nodes += [entry, *graph.node]
+        initializers += graph.initializer
+        probabilities, term = f"{prefix}{member.manifest.outputs.probabilities}", f"{prefix}log"
+        if member.manifest.classes != first.classes:
+            columns = np.array([member.manifest.classes.index(c) for c in first.classes], np.int64)
+            initializers.append(numpy_helper.from_array(columns, f"{prefix}columns"))
+            nodes.append(helper.make_node("Gather", [probabilities, f"{prefix}columns"], [f"{prefix}ordered"], axis=1))
+            probabilities = f"{prefix}ordered"
+        nodes += [
+            helper.make_node("Clip", [probabilities, "least"], [f"{prefix}clipped"]),
+            helper.make_node("Log", [f"{prefix}clipped"], [term]),
+        ]
+        terms.append(term)
+    outputs = OutputSpec()
+    logits, probabilities = str(outputs.logits), str(outputs.probabilities)
+    nodes += [
+        helper.make_node("Mean", terms, [logits]),
+        helper.make_node("Softmax", [logits], [probabilities], axis=-1),
+    ]
+    initializers.append(numpy_helper.from_array(np.array(LEAST, np.float32), "least"))
+    shape = ["N", len(first.classes)]
+    graph = helper.make_graph(
+        nodes,
+        "ensemble",
+        [protos[0].graph.input[0]],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (probabilities, logits)],
+        initializers,
+    )
+    model = helper.make_model(
+        graph, opset_imports=protos[0].opset_import, ir_version=max(proto.ir_version for proto in protos)
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def averaged(members: Sequence[Bundle]) -> bytes:
+    """The graph, ONNX, of the first member, its weights the mean of all members'.
+
+    The mean of two networks is of use only where they do the same in the same places: where one began with the weights
+    of the other. That cannot be seen from here, but it shows in the accuracy.
+
+    Raises:
+        TrainingError: fewer than two, ones that do not go together, are not the same network, or are not in floats.
+    """
+    protos = [onnx.load_model_from_string(member.model) for member in members]
+    _check(members, protos)
+    first = members[0]
+    weights = [_weights(proto) for proto in protos]
+    steps = [[node.op_type for node in proto.graph.node] for proto in protos]  # a pooled stem has a full one's weights
+    for member, found, done in zip(members, weights, steps, strict=True):
+        if member.manifest.classes != first.manifest.classes:
+            raise TrainingError(
+                f"{member.path}: expected the classes in the order of {first.path} "
+                f"({', '.join(first.manifest.classes)}), found {', '.join(member.manifest.classes)}"
+            )
+        kinds, expected = _kinds(found), _kinds(weights[0])
+        if kinds != expected:
+            name = min(name for name, _ in kinds.items() ^ expected.items())
+            raise TrainingError(
+                f"{member.path}: expected the network of {first.path} ({name}: {expected.get(name, 'none')}), found "
+                f"{kinds.get(name, 'none')}; only the weights of one and the same network can be averaged"
+            )
+        if done != steps[0]:
+            raise TrainingError(
+                f"{member.path}: expected the network of {first.path}, found one with the same weights that computes "
+                f"otherwise ({len(done)} steps, there {len(steps[0])})"
+            )
+    if not weights[0] or any(w.dtype != np.float32 for w in weights[0].values()):
+        raise TrainingError(f"{first.path}: expected weights in floats, as `mien export` writes them")
+    for tensor in protos[0].graph.initializer:
+        if tensor.name in weights[0]:
+            stack = np.stack([np.asarray(found[tensor.name], np.float64) for found in weights])
+            tensor.CopyFrom(numpy_helper.from_array(stack.mean(axis=0).astype(np.float32), tensor.name))
+    return protos[0].SerializeToString()
+
+
+def _weights(proto: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
+    """What was learnt, under the names that `mien export` gives; not what the graph needs beside it."""
+    return {i.name: numpy_helper.to_array(i) for i in proto.graph.initializer if i.name.startswith("network.")}
+
+
+def _kinds(weights: dict[str, NDArray[np.generic]]) -> dict[str, str]:
+    return {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in weights.items()}
+
+
+def _check(members: Sequence[Bundle], protos: Sequence[onnx.ModelProto]) -> None:
+    if len(members) < 2:
+        raise TrainingError(f"expected at least two bundles, found {len(members)}")
+    first = members[0]
+    for member in members[1:]:
+        if member.manifest.input != first.manifest.input:
+            raise TrainingError(
+                f"{member.path}: expected the input of {first.path} ({_input(first)}), found {_input(member)}"
+            )
+        if sorted(member.manifest.classes) != sorted(first.manifest.classes):
+            raise TrainingError(
+                f"{member.path}: expected the classes of {first.path} ({', '.join(first.manifest.classes)}), found "
+                f"{', '.join(member.manifest.classes)}"
+            )
+    opsets = [{o.domain: o.version for o in proto.opset_import if o.domain == ""} for proto in protos]
+    for member, opset in zip(members, opsets, strict=True):
+        if not member.sealed or member.manifest.outputs.probabilities is None:
+            raise TrainingError(f"{member.path}: expected a bundle that mien made, found a model without a seal")
+        if opset != opsets[0]:
+            raise TrainingError(
+                f"{member.path}: expected the ONNX operator sets of {first.path} ({opsets[0]}), found {opset}; export "
+                "both with the same version"
+            )
+
+
+def _input(bundle: Bundle) -> str:
+    spec = bundle.manifest.input
+    return f"{spec.height} x {spec.width} {spec.color} {spec.dtype} {spec.layout}"
+
+
+def _manifest(members: Sequence[Bundle], name: str, average_weights: bool) -> Manifest:
+    """The first one's, with where all come from; what is measured follows later.
+
+    One network with averaged weights keeps the last one's recipe: `mien compress` and `--init` can go on from it.
+    """
+    first = members[0].manifest
+    about = [
+        {
+            "name": member.manifest.name,
+            "sha256": hashlib.sha256(member.model).hexdigest(),  # of the file: any tool can check it
+            "recipe": member.manifest.training.recipe,
+        }
+        for member in members
+    ]
+
+    def joined(texts: list[str]) -> str:
+        return "; ".join(dict.fromkeys(filter(None, texts)))
+
+    recipe: dict[str, object] = {"ensemble": about}
+    if average_weights:
+        recipe = {**members[-1].manifest.training.recipe, "averaged": about}
+    training = TrainingInfo(
+        data=joined([m.manifest.training.data for m in members]),
+        licence=joined([m.manifest.training.licence for m in members]),
+        recipe=recipe,
+    )
+    return Manifest(
+        name=name, created=created_now(), classes=first.classes, input=first.input, crop=first.crop, training=training
+    )

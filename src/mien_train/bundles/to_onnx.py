@@ -1,0 +1,105 @@
+"""A trained network -> a bundle: normalisation, temperature and softmax go into the graph, the contract beside it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.model.bundle import Golden
+from mien.model.crop import Crops
+from mien.model.manifest import InputSpec
+from mien_train.data.tensors import normalise
+
+GOLDEN_CROPS = 8
+
+
+class Deployed(nn.Module):
+    """What the graph computes: uint8 `[N, H, W, C]` -> probabilities and logits `[N, K]`.
+
+    `logits` are those of the network; `probabilities` are softmax(logits / temperature).
+    """
+
+    def __init__(self, network: nn.Module, classes: int, temperature: float) -> None:
+        super().__init__()
+        self.network, self.classes, self.temperature = network, classes, temperature
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        images = normalise(faces.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        logits = self.network(images)[:, : self.classes]
+        return torch.softmax(logits / self.temperature, dim=1), logits
+
+
+def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
+    """The graph as ONNX, batch size dynamic."""
+    example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        deployed.eval(),
+        (example,),
+        input_names=[spec.name],
+        output_names=["probabilities", "logits"],
+        dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    return without_traces(program.model_proto).SerializeToString()
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, changed in place: without the exporter's notes on its parts, which name files of this machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    return model
+
+
+def make_golden(deployed: Deployed, spec: InputSpec) -> Golden:
+    """Golden vectors on drawn crops: no picture of a person travels in a bundle."""
+    crops = drawn_crops(spec)
+    with torch.inference_mode():
+        probabilities, _ = deployed.eval()(torch.from_numpy(crops))
+    return Golden(crops, probabilities.numpy().astype(np.float32))
+
+
+def drawn_crops(spec: InputSpec) -> Crops:
+    """`GOLDEN_CROPS` cartoon faces of different mood and light, uint8 `[N, H, W, C]`, always the same."""
+    rng = np.random.default_rng(20_130_000)
+    crops = np.empty((GOLDEN_CROPS, spec.height, spec.width, spec.channels), np.uint8)
+    for index, crop in enumerate(crops):
+        side = 96
+        shade = np.linspace(40 + 10 * index, 120, side, dtype=np.float32)
+        canvas = np.repeat(shade[None, :, None], side, axis=0).repeat(3, axis=2)
+        canvas += rng.normal(0, 6, canvas.shape).astype(np.float32)
+        canvas = np.clip(canvas, 0, 255).astype(np.uint8)
+        _draw_face(canvas, mood=(index % 5 - 2) / 2, opening=index % 3, brow=index % 4 - 1)
+        small = cv2.resize(canvas, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+        crop[...] = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)[..., None] if spec.channels == 1 else small
+    return crops
+
+
+def created_now() -> str:
+    """The time, UTC, as manifests write it."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _draw_face(canvas: NDArray[np.uint8], mood: float, opening: int, brow: int) -> None:
+    """A face on a 96-pixel canvas; `mood` -1..1 bends the mouth, `opening` parts the lips, `brow` tilts the brows."""
+    skin, dark = (170, 190, 220), (40, 40, 50)
+    cv2.ellipse(canvas, (48, 50), (34, 42), 0, 0, 360, skin, -1, cv2.LINE_AA)
+    for side in (-1, 1):
+        cv2.ellipse(canvas, (48 + side * 14, 42), (6, 3 + opening), 0, 0, 360, (245, 245, 245), -1, cv2.LINE_AA)
+        cv2.circle(canvas, (48 + side * 14, 42), 3, dark, -1, cv2.LINE_AA)
+        cv2.line(canvas, (48 + side * 22, 33 - brow * 2), (48 + side * 7, 33 + brow * 2), dark, 2, cv2.LINE_AA)
+    cv2.line(canvas, (48, 46), (46, 58), (120, 140, 170), 2, cv2.LINE_AA)
+    across = np.linspace(-14, 14, 15)
+    curve = np.column_stack([48 + across, 72 - mood * (across**2 / 14 - 7)]).round().astype(np.int32)
+    cv2.polylines(canvas, [curve], False, dark, 2 + 2 * opening, cv2.LINE_AA)

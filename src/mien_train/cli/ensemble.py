@@ -1,0 +1,68 @@
+"""`mien ensemble`: several bundles -> one that answers with their mean. The work is done by `mien_train`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.progress import progress
+from mien_train.cli.extras import named_extra
+
+if TYPE_CHECKING:
+    from mien_train.bundles.ensemble import Measured
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: mien ensemble first.onnx second.onnx --data data/fer2013 --out both.onnx")(ensemble)
+
+
+def ensemble(
+    bundles: Annotated[
+        list[str], typer.Argument(help="Bundles (files, or names of bundled models) of the same classes and input.")
+    ],
+    data: Annotated[Path, typer.Option("--data", help="The labelled folder that they were trained on.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    average_weights: Annotated[
+        bool,
+        typer.Option(
+            "--average-weights",
+            help="Average the weights into one network, as fast as each: for bundles of which one began (--init) with "
+            "the other's weights.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+) -> None:
+    """Put several models into one file that answers with their mean, and show what that gains.
+
+    It is as slow as all of them together: `mien compress` them first. With --average-weights it is as fast as one.
+    """
+    with named_extra():
+        from mien_train.bundles.ensemble import ensemble as make
+
+    with progress() as bar:
+        task = bar.add_task("", total=None, note="")
+
+        def on_step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        result = make(bundles, data, out, average_weights=average_weights, overwrite=overwrite, progress=on_step)
+    if as_json:
+        members = [_plain(m) for m in result.members]
+        document = {
+            "bundle": str(out), "samples": result.samples, "members": members, "together": _plain(result.together)
+        }  # fmt: skip
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for line in result.lines():
+        typer.echo(line)
+    typer.echo(f"written: {out}")
+
+
+def _plain(measured: Measured) -> dict[str, object]:
+    return {**asdict(measured), "accuracy": measured.accuracy._asdict()}

@@ -1,0 +1,46 @@
+"""`mien trace`: a bundle beside what it was made of -> the first stage that differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.models import BundleArgument, print_checks
+from mien_train.cli.extras import named_extra
+
+EXAMPLES = """Examples:
+
+mien trace my_model.onnx runs/first --data data/fer2013
+
+mien trace student.onnx face_expression.pth --data images"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(trace)
+
+
+def trace(
+    bundle: BundleArgument,
+    origin: Annotated[Path, typer.Argument(help="The run folder, or the student's .pth file, it was made of.")],
+    data: Annotated[Path, typer.Option("--data", help="Labeled pictures to follow through both.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    samples: Annotated[int, typer.Option(help="How many pictures to follow.", min=1)] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Compare a bundle with what it was made of, stage by stage, and name the first stage that differs.
+
+    Exit code: 0 all stages agree, 2 one differs.
+    """
+    from mien.dataset import open_dataset
+    from mien.model.bundle import load_bundle
+    from mien.model.verify import verify_bundle
+
+    with named_extra():
+        from mien_train.bundles.trace import trace as trace_bundle
+
+    loaded = load_bundle(bundle)
+    checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples)
+    print_checks(loaded, checks, as_json=as_json)

@@ -1,0 +1,1 @@
+"""Labeled pictures as arrays: decoding, augmentation, detected views."""

@@ -1,0 +1,1 @@
+"""The networks, and weights to start them from."""

@@ -1,0 +1,61 @@
+"""What a finished run left behind: its network, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mien.errors import TrainingError
+from mien.model.manifest import InputSpec
+from mien_train.data.tensors import input_spec, output_columns
+from mien_train.networks.networks import build_network
+from mien_train.recipe import Recipe, parse_recipe
+from mien_train.run.folder import WEIGHTS, read_history
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder's outcome; the first `len(classes)` outputs of `network` are the classes' logits."""
+
+    about: dict[str, Any]
+    recipe: Recipe
+    spec: InputSpec
+    classes: tuple[str, ...]
+    network: nn.Module
+
+
+def open_run(folder: Path) -> FinishedRun:
+    """The network that a finished run made.
+
+    Raises:
+        TrainingError: not a run folder, or the run is not finished.
+    """
+    about = read_about(folder)
+    if not (folder / WEIGHTS).exists():
+        done = len(read_history(folder))
+        raise TrainingError(
+            f"{folder}: the run stopped after epoch {done} of {about['recipe']['epochs']}; give the same `mien "
+            "train` command to finish it"
+        )
+    recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
+    spec, classes = input_spec(recipe), tuple(about["classes"])
+    network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    return FinishedRun(about, recipe, spec, classes, network.eval())
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, of a finished run or another.
+
+    Raises:
+        TrainingError: not a run folder.
+    """
+    if not (folder / "run.json").exists():
+        raise TrainingError(f"{folder}: not a run folder (no run.json); expected one made by `mien train`")
+    about: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return about

@@ -1,0 +1,147 @@
+"""Training from a recipe to averaged weights, in one process or several; an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mien.detect import default_detector_name, make_detector
+from mien.errors import TrainingError
+from mien_train.data.detected_views import detected_views
+from mien_train.data.packs import TrainingData, kept, load_training_data
+from mien_train.data.tensors import input_spec, resolve_precision
+from mien_train.networks.initial import initial_digest
+from mien_train.recipe import Recipe
+from mien_train.run.distillation import Panel, open_panel, teacher_targets
+from mien_train.run.folder import WEIGHTS, Epoch, append_history, claim, save_state
+from mien_train.run.process_group import Group, joined
+from mien_train.run.trainer import StepCallback, Trainer, spread_over
+
+_log = logging.getLogger("mien")
+
+FEW = 10
+"""A class with fewer training pictures than this is mentioned: it cannot be learnt well."""
+
+ASKING, FRAMING = "asking the teachers", "finding faces"
+"""What is prepared before the first epoch, for people."""
+
+
+def train(
+    data_root: Path,
+    run: Path,
+    recipe: Recipe,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: StepCallback = lambda epoch, step, steps: None,
+    on_decode: Callable[[int, int], None] = lambda done, total: None,
+    initial: Path | None = None,
+    without: Path | None = None,
+    teachers: Sequence[Path] = (),
+    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
+    cache: Path | None = None,
+) -> Path:
+    """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
+
+    Under torchrun every process calls this; only the first one calls back and writes into `run`.
+
+    Args:
+        data_root: a labelled folder.
+        run: the run folder: see `mien_train.run.folder`.
+        recipe: what to do.
+        on_epoch, on_step, on_decode, on_prepare: called as the work goes on.
+        initial: weights to start from instead of fresh ones: see `load_initial`.
+        without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
+        teachers: bundles, or folders of finished runs, that decide `recipe.teacher_share` of the targets.
+        cache: where decoded pictures are kept, if not in the run's own folder.
+
+    Returns:
+        the path of the averaged weights.
+
+    Raises:
+        DatasetError: see `load_training_data`.
+        TrainingError: `run` holds a run with another recipe or other data, the loss is not finite, or there is a
+            `teacher_share` without teachers or the other way round.
+    """
+    if bool(teachers) != (recipe.teacher_share > 0):
+        raise TrainingError(
+            f"teacher_share is {recipe.teacher_share:g} and {len(teachers)} teachers are given; give both, or neither"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    cache = cache or run / "cache"
+    with joined() as group:
+        data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, on_decode, without))
+        notes = {
+            "data": str(data_root),
+            "initial_weights": str(initial or ""),
+            "teachers": [str(teacher) for teacher in teachers],
+            "threads": torch.get_num_threads(),
+            "precision": resolve_precision(recipe.precision, group.device),
+            "processes": group.size,
+            "device": group.device.type,
+        }
+        group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
+        if group.first:
+            _mention_unread(data)
+            _mention_few(data)
+        trainer = Trainer(recipe, data, group, initial, *_prepare(data, recipe, group, teachers, cache, on_prepare))
+        for epoch in range(trainer.restore(run), recipe.epochs):
+            result = trainer.run_epoch(epoch, on_step if group.first else lambda epoch, step, steps: None)
+            if group.first:
+                # The checkpoint first: a kill between the two lines repeats no epoch, and history is cut to it on
+                # resuming.
+                trainer.save(run, epoch + 1)
+                append_history(run, result)
+                on_epoch(result)
+        weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
+        group.decide(lambda: save_state(weights, run / WEIGHTS))
+    return run / WEIGHTS
+
+
+def _mention_unread(data: TrainingData) -> None:
+    unread = [*data.train.failed, *data.validation.failed]
+    if unread:
+        _log.warning(
+            "%d pictures cannot be read and are left out; run.json names them all. The first: %s",
+            len(unread),
+            unread[0],
+        )
+
+
+def _mention_few(data: TrainingData) -> None:
+    counts = np.bincount(data.train.labels[data.train_rows], minlength=len(data.train.classes))
+    few = [f"{name} ({count})" for name, count in zip(data.train.classes, counts, strict=True) if count < FEW]
+    if few:
+        _log.warning("few training pictures: %s", ", ".join(few))
+
+
+def _prepare(
+    data: TrainingData,
+    recipe: Recipe,
+    group: Group,
+    teachers: Sequence[Path],
+    cache: Path,
+    on_prepare: Callable[[str, int, int], None],
+) -> tuple[np.ndarray | Panel | None, np.ndarray | None]:
+    """What the teachers say, and how a detector would frame the pictures, where the recipe asks for it."""
+    taught = views = None
+    fingerprint = data.fingerprint[:16]
+    if teachers and recipe.teacher_sees == "view":
+        taught = open_panel(teachers, data.train.classes, input_spec(recipe), spread_over(data), group.device)
+    elif teachers:
+        asked = hashlib.sha256("".join(map(initial_digest, teachers)).encode()).hexdigest()[:16]
+        answers = cache / f"taught-{asked}-{fingerprint}.npy"
+        spec, asking = input_spec(recipe), partial(on_prepare, ASKING)
+        taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, asking)))
+    if recipe.detected_share:
+        detector = make_detector(default_detector_name())
+        path = cache / f"views-{detector.name}-{recipe.align}-{recipe.size}-{recipe.color}-{fingerprint}.npy"
+        pictures, rows, finding = data.train.images, data.train_rows, partial(on_prepare, FRAMING)
+        views = group.decide(
+            lambda: kept(path, lambda: detected_views(pictures, rows, detector, recipe.align, finding))
+        )
+    return taught, views

@@ -1,0 +1,59 @@
+"""`mien train`: a recipe and labeled pictures -> a finished run folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mien_train.recipe import Recipe, load_recipe, parse_recipe
+from mien_train.run.curves import draw_curves
+from mien_train.run.events import Events
+from mien_train.run.finished_run import read_about
+from mien_train.run.folder import Epoch, read_history
+from mien_train.run.loop import train as train_loop
+
+
+def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
+    """The recipe at `path` (a TOML file, or a run's folder), or the defaults, with the changes that are not None."""
+    recipe = parse_recipe({}, "recipe")
+    if path:
+        recipe = parse_recipe(read_about(path)["recipe"], str(path)) if path.is_dir() else load_recipe(path)
+    given = {k: v for k, v in changes.items() if v is not None}
+    return parse_recipe({**recipe.model_dump(), **given}, str(path or "recipe"))
+
+
+def run(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    threads: int,
+    on_epoch: Callable[[Epoch], None],
+    on_step: Callable[[int, int, int], None],
+    on_decode: Callable[[int, int], None],
+    initial: Path | None = None,
+    without: Path | None = None,
+    teachers: Sequence[Path] = (),
+    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> None:
+    """Train, or resume; the curves are drawn again after every epoch, and TensorBoard's events follow.
+
+    Args:
+        threads: of this process; 0 takes every core, or this process's part of them where several train together.
+    """
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max((os.cpu_count() or 1) // together, 1))
+    events = Events(out / "tensorboard")
+
+    def after_epoch(epoch: Epoch) -> None:
+        draw_curves(read_history(out), out / "curves.svg")
+        events.add(epoch)
+        on_epoch(epoch)
+
+    try:
+        train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_prepare)
+    finally:
+        events.close()

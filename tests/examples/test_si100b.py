@@ -1,0 +1,453 @@
+"""The course's scripts, as students have them, in a copy of examples/si100b; drawn pictures, no display."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+import torch
+from sklearn import metrics as sk
+from typer.testing import CliRunner
+
+from mien.cli import app
+from mien.dataset import import_fer2013
+from mien.errors import DatasetError, DetectorError, MienError, TrainingError
+from mien.model.bundle import load_bundle
+from mien.model.manifest import Framing
+from mien.model.session import Session
+from mien.model.verify import verify_bundle
+from mien_train.bundles.course_weights import export_weights, load_emotion_net
+from mien_train.data.tensors import predict_logits
+from mien_train.networks.networks import EmotionNet
+
+EXAMPLE = Path(__file__).parents[2] / "examples/si100b"
+CLASSES = ["happy", "neutral", "sad"]
+COUNTS = {"train": 16, "validation": 13}  # 39 validation pictures: a batch of 32 and one of 7
+
+LECTURE_4 = """\
+import torch
+import my_net
+
+batch_size = 32
+device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+train_loader, classes = my_net.utility.loadTrain("./images/", batch_size)
+model, lossfun, optimizer = my_net.classify.makeEmotionNet(False)
+losses, accuracies, model = my_net.utility.function2trainModel(model, device, train_loader, lossfun, optimizer, 2)
+torch.save(model.state_dict(), './face_expression.pth')
+"""
+
+LECTURE_5 = """\
+import torch
+import my_net
+
+batch_size = 32
+model, lossfun, optimizer = my_net.classify.makeEmotionNet(False)
+model.load_state_dict(torch.load('./face_expression.pth', weights_only=True))
+test_loader, classes = my_net.utility.loadTest("./images/", batch_size)
+
+model.eval()
+X, labels = next(iter(test_loader))
+with torch.no_grad():
+    yHat = model(X)
+new_labels = torch.argmax(yHat, axis=1)
+my_net.utility.imshow_with_labels(X[:batch_size], new_labels[:batch_size], classes)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student's folder: the example, drawn pictures of other sizes and kinds, and weights trained by lecture 4."""
+    folder = tmp_path_factory.mktemp("course") / "si100b"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", "images", "figures", "*.pth"))
+    rng = np.random.default_rng(0)
+    for split, count in COUNTS.items():
+        for label in CLASSES:
+            (folder / "images" / split / label).mkdir(parents=True)
+            for i in range(count):
+                side = int(rng.choice([48, 48, 96, 130]))
+                draw_face(label, side, rng).save(folder / f"images/{split}/{label}/{i:02}.png")
+    done = script(folder, LECTURE_4)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stdout
+    return folder
+
+
+@pytest.fixture
+def my_net(course: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """`my_net`, imported as a script in the student's folder would import it."""
+    monkeypatch.chdir(course)
+    monkeypatch.syspath_prepend(str(course))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    import my_net  # pyright: ignore[reportMissingImports]
+
+    yield my_net
+    for name in [n for n in sys.modules if n.split(".")[0] in {"my_net", "detector"}]:
+        del sys.modules[name]
+
+
+def draw_face(label: str, side: int, rng: np.random.Generator) -> Image.Image:
+    """A grey disc with two eyes and a mouth that is bent by the label, with noise."""
+    picture = Image.new("L", (96, 96), int(rng.integers(20, 60)))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((10, 4, 86, 92), fill=int(rng.integers(170, 230)))
+    for x in (34, 62):
+        draw.ellipse((x - 6, 32, x + 6, 42), fill=30)
+    if label == "neutral":
+        draw.line((30, 68, 66, 68), fill=30, width=5)
+    elif label == "happy":
+        draw.arc((28, 46, 68, 78), 10, 170, fill=30, width=5)
+    else:
+        draw.arc((28, 62, 68, 94), 190, 350, fill=30, width=5)
+    pixels = np.asarray(picture, np.int16) + rng.integers(-20, 20, (96, 96))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((side, side))
+
+
+def script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run a student's script in `folder`, as `python script.py` without a display."""
+    (folder / "script.py").write_text(text)
+    source = str(EXAMPLE.parents[1] / "src")
+    hidden = {"DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"}
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    environment |= {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def run_file(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    runpy.run_path(name, run_name="__main__")
+
+
+def test_lecture_5_runs_unchanged(course: Path):
+    done = script(course, LECTURE_5)
+    assert done.returncode == 0, done.stderr
+    path = course / re.search(r"saved as (\S+)", done.stdout)[1]  # type: ignore[index]
+    with Image.open(path) as picture:
+        assert picture.width > 800
+        assert np.asarray(picture.convert("L")).std() > 20
+
+
+def test_the_course_s_own_script_trains(course: Path, my_net: ModuleType, monkeypatch, tmp_path: Path, capsys):
+    weights = (course / "face_expression.pth").read_bytes()
+    run_file("train_emotion_classifier.py", monkeypatch, "--epochs", "1")
+    out = capsys.readouterr().out
+    assert re.search(r"epoch 1/1  loss \d\.\d+  accuracy \d+\.\d\d%", out)
+    assert (course / "figures/curves.png").is_file()
+    assert set(torch.load("face_expression.pth", weights_only=True)) == set(EmotionNet(3).state_dict())
+    (course / "face_expression.pth").write_bytes(weights)
+
+
+def test_lecture_5_solved_prints_the_lines(my_net: ModuleType, monkeypatch, capsys):
+    run_file("valid.py", monkeypatch)
+    out = capsys.readouterr().out
+    number = r"(\d{1,3}\.\d\d|nan)%"
+    lines = re.findall(rf"^happy:{number}, neutral:{number}, sad:{number}, total:{number}$", out, re.MULTILINE)
+    assert len(lines) == 6  # accuracy, recall and F1, of one batch and of every picture
+    assert "one batch (32 pictures)" in out
+    assert "full validation set (39 pictures)" in out
+
+    loader, _ = my_net.utility.loadTest("./images/", 32)
+    truth, predicted = my_net.utility.predictAll(my_net.classify.loadTrained("face_expression.pth"), loader)
+    expected = [*sk.precision_score(truth, predicted, average=None, labels=[0, 1, 2], zero_division=np.nan)]
+    assert lines[3] == tuple(f"{100 * v:.2f}" for v in [*expected, sk.accuracy_score(truth, predicted)])
+    expected = [*sk.recall_score(truth, predicted, average=None)]
+    weighted = sk.recall_score(truth, predicted, average="weighted")
+    assert lines[4] == tuple(f"{100 * v:.2f}" for v in [*expected, weighted])
+
+
+def test_the_notebook_runs_from_top_to_bottom(my_net: ModuleType, capsys):
+    cells = json.loads(Path("lecture5.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # no pictures of people in the repository
+            exec("".join(cell["source"]), names)
+    assert len(names["truth"]) == 39  # type: ignore[arg-type]
+    assert capsys.readouterr().out.count("total:") == 6
+
+
+def test_the_numbers_are_those_of_scikit_learn(my_net: ModuleType):
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 200)
+    predicted = np.where(rng.random(200) < 0.6, truth, rng.integers(0, 3, 200))
+    matrix = my_net.utility.confusionMatrix(truth.tolist(), torch.from_numpy(predicted), CLASSES)
+    np.testing.assert_array_equal(matrix, sk.confusion_matrix(truth, predicted))
+    for ours, name, total in (
+        (my_net.accuracies, sk.precision_score, sk.accuracy_score(truth, predicted)),
+        (my_net.recalls, sk.recall_score, sk.recall_score(truth, predicted, average="weighted")),
+        (my_net.fScores, sk.f1_score, sk.f1_score(truth, predicted, average="macro")),
+    ):
+        values, overall = ours(matrix)
+        np.testing.assert_allclose(values, name(truth, predicted, average=None))
+        assert overall == pytest.approx(total)
+
+
+def test_a_class_without_predictions_or_pictures_is_nan_and_the_totals_are_not(my_net: ModuleType):
+    matrix = np.array([[3, 0, 0], [1, 0, 0], [0, 0, 0]])
+    assert my_net.utility.resultLine(CLASSES, *my_net.accuracies(matrix)) == (
+        "happy:75.00%, neutral:nan%, sad:nan%, total:75.00%"
+    )
+    assert my_net.utility.resultLine(CLASSES, *my_net.recalls(matrix)) == (
+        "happy:100.00%, neutral:0.00%, sad:nan%, total:75.00%"
+    )
+
+
+def test_the_last_partial_batch_is_kept(my_net: ModuleType):
+    for load, count in ((my_net.utility.loadTest, 39), (my_net.loadTrain, 48)):
+        loader, classes = load("./images/", 32)
+        batches = [(images, labels) for images, labels in loader]
+        assert classes == CLASSES
+        assert [len(labels) for _, labels in batches] == [32, count - 32]
+        assert torch.bincount(torch.cat([labels for _, labels in batches])).tolist() == [count // 3] * 3
+        assert batches[0][0].shape == (32, 3, 48, 48)
+        assert -1 <= float(batches[0][0].min()) < 0 < float(batches[0][0].max()) <= 1
+
+
+def test_pixels_are_scaled_as_in_the_course(my_net: ModuleType, tmp_path: Path):
+    folder = tmp_path / "images/validation"
+    pixels = np.random.default_rng(2).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    for label in CLASSES:
+        (folder / label).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / label / "a.png")
+    loader, _ = my_net.loadTest(tmp_path / "images", 3)
+    expected = (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - 0.5) / 0.5
+    torch.testing.assert_close(next(iter(loader))[0], expected.expand(3, -1, -1, -1))
+
+
+def test_missing_pictures_are_told_with_the_remedy(my_net: ModuleType, tmp_path: Path, capsys):
+    with pytest.raises(DatasetError, match=r"validation.*--classes happy,neutral,sad"):
+        my_net.utility.loadTest(tmp_path / "nothing", 32)
+    (tmp_path / "happy").mkdir()
+    with pytest.raises(DatasetError, match="train"):  # never the same pictures for both splits
+        my_net.utility.loadTrain(tmp_path, 32)
+    for label in CLASSES:
+        (tmp_path / "i/train" / label).mkdir(parents=True)
+        Image.new("L", (48, 48), 90).save(tmp_path / f"i/train/{label}/a.png")
+    (tmp_path / "i/train/sad/b.png").write_bytes(b"not a picture")
+    loader, _ = my_net.utility.loadTrain(tmp_path / "i", 32)
+    assert len(loader.dataset) == 3
+    assert "b.png" in capsys.readouterr().err
+
+
+def test_valid_says_how_to_get_weights(my_net: ModuleType, monkeypatch, tmp_path: Path):
+    shutil.move("face_expression.pth", tmp_path / "w.pth")
+    try:
+        with pytest.raises(SystemExit) as leaving:
+            run_file("valid.py", monkeypatch)
+    finally:
+        shutil.move(tmp_path / "w.pth", "face_expression.pth")
+    assert "face_expression.pth: no such file" in str(leaving.value)
+
+
+def test_printtoggle_prints_shapes_and_leaves_the_weights_alone(my_net: ModuleType, capsys):
+    model, lossfun, optimizer = my_net.makeEmotionNet(True)
+    assert isinstance(model, my_net.classify.emotionNet)
+    model(torch.zeros(2, 3, 48, 48))
+    out = capsys.readouterr().out
+    for shape in (
+        "[2, 3, 48, 48]",
+        "[2, 64, 24, 24]",
+        "[2, 128, 11, 11]",
+        "[2, 4096]",
+        "[2, 256]",
+        "[2, 64]",
+        "[2, 3]",
+    ):
+        assert shape in out
+    assert list(model.state_dict()) == list(EmotionNet(3).state_dict())
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 1e-5)
+    assert isinstance(lossfun, torch.nn.CrossEntropyLoss)
+
+
+def test_the_figures_are_files_where_there_is_no_display(my_net: ModuleType, capsys):
+    first = my_net.plotConfusionMatrix(np.array([[5, 1, 0], [2, 3, 1], [0, 0, 0]]), CLASSES)
+    again = my_net.plotConfusionMatrix(np.eye(3, dtype=np.int64), CLASSES)
+    assert first != again
+    assert str(again) in capsys.readouterr().out
+    assert my_net.imshow_with_labels(torch.zeros(3, 3, 48, 48), ["happy", "sad", "sad"], CLASSES).is_file()
+    with pytest.raises(ValueError, match="3 and 2"):
+        my_net.imshow_with_labels(torch.zeros(3, 3, 48, 48), [0, 1], CLASSES)
+
+
+def test_the_detector_draws_a_face(my_net: ModuleType, astronaut: Path, monkeypatch, tmp_path: Path, capsys):
+    from detector import Detector  # pyright: ignore[reportMissingImports]
+
+    image = cv2.imread(str(astronaut))
+    before = image.copy()
+    detector = Detector("./haarcascade_frontalface_default.xml", "./face_expression.pth")
+    result = detector.process(image)
+    assert result is image
+    assert (image != before).any()
+    assert len(detector.readings) == 1
+    assert detector.readings[0].expression.classes == tuple(CLASSES)
+    assert sum(detector.readings[0].expression.probabilities) == pytest.approx(1, abs=1e-5)
+    assert (detector.process(np.zeros((60, 60, 3), np.uint8)) == 0).all()
+    with pytest.raises(DetectorError, match=r"cv2\.imread"):
+        detector.process(cv2.imread("no such file.jpg"))
+    with pytest.raises(DetectorError, match="no such file"):
+        Detector("elsewhere.xml", "./face_expression.pth")
+    run_file("detector.py", monkeypatch, str(astronaut), "--out", str(tmp_path / "a/b.png"))
+    assert (tmp_path / "a/b.png").is_file()
+
+
+def test_a_video_with_two_faces(my_net: ModuleType, astronaut: Path, monkeypatch, tmp_path: Path, capsys):
+    face = cv2.imread(str(astronaut))
+    frame = np.hstack([face, face])[: face.shape[0] // 2 * 2]
+    clip = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (frame.shape[1], len(frame)))
+    for _ in range(2):
+        clip.write(frame)
+    clip.release()
+    run_file("detector.py", monkeypatch, str(tmp_path / "in.avi"), "--out", str(tmp_path / "out.avi"))
+    assert "2 frames" in capsys.readouterr().out
+    drawn = cv2.VideoCapture(str(tmp_path / "out.avi")).read()[1]
+    assert drawn.shape == frame.shape
+    with pytest.raises(SystemExit):
+        run_file("detector.py", monkeypatch, str(tmp_path / "none.avi"))
+
+
+def export(*arguments: object) -> SimpleNamespace:
+    result = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    return SimpleNamespace(out=result.output, code=result.exit_code, error=result.exception)
+
+
+def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, astronaut: Path, tmp_path: Path):
+    out = tmp_path / "student.onnx"
+    classes = ",".join(CLASSES)
+    done = export(course / "face_expression.pth", "--network", "si100b", "--classes", classes, "--out", out)
+    assert done.code == 0, done.out
+    bundle = load_bundle(out)
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    manifest = bundle.manifest
+    assert (manifest.classes, manifest.metrics, manifest.calibration.temperature) == (tuple(CLASSES), (), 1.0)
+    assert manifest.crop.align == "none"
+    assert manifest.crop.framing("haar") == Framing(margin=1.0)
+
+    crops = np.random.default_rng(3).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
+    network = load_emotion_net(course / "face_expression.pth", 3)
+    logits = predict_logits(network, crops, "fp32")
+    probabilities, found = Session(bundle, threads=1).run(crops)
+    np.testing.assert_allclose(found, logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(probabilities, torch.softmax(logits, 1).numpy(), atol=1e-4)
+
+    from detector import Detector  # pyright: ignore[reportMissingImports]
+
+    readings = []
+    for model in (course / "face_expression.pth", out):
+        detector = Detector(ModelPath=model)
+        detector.process(cv2.imread(str(astronaut)))
+        readings.append(detector.readings[0])
+    assert readings[0].face == readings[1].face
+    np.testing.assert_allclose(*(r.expression.probabilities for r in readings), atol=1e-4)
+
+
+def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: ModuleType, tmp_path: Path):
+    result = export_weights(
+        course / "face_expression.pth", "si100b", CLASSES, tmp_path / "s.onnx", data_root=course / "images"
+    )
+    manifest = result.bundle.manifest
+    assert manifest.calibration.split == "validation"
+    loader, _ = my_net.loadTest(course / "images", 32)
+    truth, predicted = my_net.predictAll(my_net.loadTrained(course / "face_expression.pth"), loader)
+    measured = {(m.name, m.split): m.value for m in manifest.metrics}
+    assert measured["accuracy", "validation"] == pytest.approx(sk.accuracy_score(truth, predicted), abs=1e-4)
+    crops = np.random.default_rng(3).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
+    probabilities, logits = Session(load_bundle(tmp_path / "s.onnx"), threads=1).run(crops)
+    scaled = torch.softmax(torch.from_numpy(logits / manifest.calibration.temperature), 1)
+    np.testing.assert_allclose(probabilities, scaled.numpy(), atol=1e-4)
+    with pytest.raises(DatasetError, match="no class angry"):
+        export_weights(
+            course / "face_expression.pth", "si100b", ["angry", "neutral", "sad"], tmp_path / "x.onnx",
+            data_root=course / "images",
+        )  # fmt: skip
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
+    path = tmp_path / "w.pth"
+    good = EmotionNet(3).state_dict()
+
+    def refused(state: object, classes: int = 3) -> str:
+        torch.save(state, path)
+        with pytest.raises(TrainingError) as info:
+            load_emotion_net(path, classes)
+        return str(info.value)
+
+    message = refused({**good, "conv2.weight": torch.zeros(128, 64, 5, 5), "fc1.bias": torch.zeros(9)})
+    assert "'conv2.weight': expected shape (128, 64, 3, 3), found (128, 64, 5, 5)" in message
+    assert "expected layer 'conv1.weight'" in refused({f"net.{k}": v for k, v in good.items()})
+    assert "found also 'bn.weight'" in refused({**good, "bn.weight": torch.zeros(4)})
+    assert "trained for 3 classes" in refused(good, classes=7)
+    assert "not finite" in refused({**good, "fc3.bias": torch.tensor([0, 0, float("nan")])})
+    assert "under 'model'" in refused({"model": good, "epoch": 3})
+    assert "found an object of type list" in refused([1, 2])
+    assert "only running its code could open" in refused(EmotionNet(3))
+    path.write_bytes(b"garbage")
+    with pytest.raises(TrainingError, match=r"w\.pth"):
+        load_emotion_net(path, 3)
+    path.write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"w\.pth"):
+        load_emotion_net(path, 3)
+
+
+def test_export_says_what_it_needs(course: Path, tmp_path: Path):
+    weights, out = course / "face_expression.pth", tmp_path / "o.onnx"
+    assert "--network si100b --classes" in str(export(weights, "--out", out).error)
+    assert "--data" in str(export(course, "--out", out).error)
+    assert "file of weights" in str(export(tmp_path / "none.pth", "--network", "si100b", "--out", out).error)
+    for classes, reason in (("happy,happy", "different classes"), ("happy,sad", "trained for 3 classes")):
+        done = export(weights, "--network", "si100b", "--classes", classes, "--out", out)
+        assert isinstance(done.error, MienError)
+        assert reason in str(done.error)
+    unknown = export(weights, "--network", "vgg", "--classes", ",".join(CLASSES), "--out", out)
+    assert "expected one of si100b" in str(unknown.error)
+    assert not out.exists()
+
+
+def test_export_replaces_a_file_only_when_told_to(course: Path, tmp_path: Path):
+    weights, out = course / "face_expression.pth", tmp_path / "o.onnx"
+    about = ("--network", "si100b", "--classes", ",".join(CLASSES))
+    out.write_bytes(b"dear")
+    assert "exists already" in str(export(weights, *about, "--out", out).error)
+    assert "exists already" in str(export(course, "--data", course, "--out", out).error)
+    assert out.read_bytes() == b"dear"
+    assert "ends in .onnx" in str(export(weights, *about, "--out", tmp_path / "o.pth").error)
+    assert export(weights, *about, "--out", out, "--overwrite").code == 0
+    assert load_bundle(out).manifest.classes == tuple(CLASSES)
+
+
+def test_the_import_takes_the_course_s_classes_alone(tmp_path: Path):
+    pixels = " ".join(["7"] * 48 * 48)
+    rows = [f"{emotion},{pixels},Training" for emotion in range(7)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    out = tmp_path / "images"
+    command = ["data", "import", str(tmp_path / "fer2013.csv"), "--out", str(out), "--classes", "happy,Neutral,sadness"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in (out / "train").iterdir()) == CLASSES
+    with pytest.raises(DatasetError, match="'smile'"):
+        import_fer2013(tmp_path / "fer2013.csv", out, classes=["smile"])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import MODEL_HELP, registered
 from mien.cli.output import name_items, write_file
 from mien.cli.progress import progress
 
@@ -65,7 +66,7 @@ def audit(
         LabelSplit | None, typer.Option(help="Check the labels of this split; default: validation, else test.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A bundled model's name, or a .onnx file, to check labels with.")
+        str, typer.Option(help=f"The model to check labels with. {MODEL_HELP}", callback=registered)
     ] = "default",
     threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0)] = 0,
 ) -> None:

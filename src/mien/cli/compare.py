@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import ThreadsOption
+from mien.cli.options import MODEL_HELP, ThreadsOption, registered
 from mien.cli.output import name_items, write_file
 from mien.cli.progress import progress
 
@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="A bundled model's name, or a .onnx file.")],
-    b: Annotated[str, typer.Argument(help="The other one; differences are B minus A.")],
+    a: Annotated[str, typer.Argument(help=MODEL_HELP, callback=registered)],
+    b: Annotated[str, typer.Argument(help="The other one; differences are B minus A.", callback=registered)],
     data: Annotated[
         Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
     ],

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import MODEL_HELP, registered
+
 if TYPE_CHECKING:
     from mien.model.bundle import Bundle
     from mien.model.verify import Check
 
-BundleArgument = Annotated[str, typer.Argument(help="A bundled model's name, or the path of a .onnx file.")]
+BundleArgument = Annotated[str, typer.Argument(help=MODEL_HELP, callback=registered)]
 
 
 def register(app: typer.Typer) -> None:

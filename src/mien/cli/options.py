@@ -3,12 +3,66 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-ModelOption = Annotated[str, typer.Option("--model", help="A bundled model's name, or a .onnx file.")]
+from mien.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mien.registry import Registry
+
+
+def registered(text: str | None) -> str | None:
+    """The file of a version named as `NAME@3` or `NAME@production`; any other text as it is.
+
+    Give it as `callback=` to every option or argument that names a model.
+
+    Raises:
+        RegistryError: there is no such version, or its file is gone or altered.
+    """
+    if not text or "@" not in text or Path(text).exists():
+        return text
+    # Late: who names a file or a bundled model needs no database.
+    from mien.registry.reference import is_reference, parse_reference
+
+    if not is_reference(text):
+        return text
+    with opened_registry() as registry:
+        version = registry.version(parse_reference(text))
+        return str(registry.bundle(version).path)
+
+
+def registered_paths(names: list[str] | None) -> list[str] | None:
+    """Like `registered`, for an option that may be given again."""
+    return [registered(name) or name for name in names] if names is not None else None
+
+
+@contextmanager
+def opened_registry(location: str = "", files: str = "") -> Generator[Registry]:
+    """The registry, closed at the end.
+
+    Raises:
+        RegistryError: it cannot be opened, or its package is not installed.
+    """
+    try:
+        from mien.registry import open_registry
+    except ModuleNotFoundError as error:
+        raise RegistryError(
+            f"the registry needs {error.name}, which is not installed; run: pip install 'mien[registry]'"
+        ) from None
+    registry = open_registry(location, files)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+MODEL_HELP = "A bundled model's name, a .onnx file, or NAME@3 or NAME@production of the registry."
+ModelOption = Annotated[str, typer.Option("--model", help=MODEL_HELP, callback=registered)]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="libface (default), haar, yunet or whole.")]
 DetectorModelOption = Annotated[
     Path | None, typer.Option("--detector-model", help="The detector's own file: yunet's, or a cascade.")

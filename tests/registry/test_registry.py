@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RegistryError, match="No space left on device.*nothing was registered"):
+    with pytest.raises(RegistryError, match=r"No space left on device.*nothing was registered"):
         registry.add(make_bundle())
     assert [path for path in (tmp_path / "registry/files").rglob("*") if path.is_file()] == []
     assert registry.versions("tiny") == []

@@ -332,8 +332,9 @@ def _note(
 
 
 def _version(row: Mapping[str, Any] | sa.RowMapping) -> Version:
-    fields = {column.name: row[column.name] for column in versions.columns}
-    return Version(**fields | {"classes": tuple(fields["classes"])})
+    fields: dict[str, Any] = {column.name: row[column.name] for column in versions.columns}
+    fields["classes"] = tuple(fields["classes"])
+    return Version(**fields)
 
 
 def _event(row: sa.RowMapping) -> Event:

@@ -20,8 +20,6 @@ from mien.model.manifest import Manifest, parse_manifest
 
 MANIFEST_KEY = "mien.manifest"
 GOLDEN_KEY = "mien.golden"
-SEAL_KEY = "mien.sha256"
-"""sha256 of the file without this entry: any later change shows."""
 
 BUNDLED = {"default": "default.onnx", "small": "small.onnx"}
 """Models that come with mien, by name; the files lie in `mien/weights`."""
@@ -99,12 +97,7 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
             "them with `mien export`"
         )
     entries = onnxfile.metadata(data, source)
-    seal = entries.get(SEAL_KEY)
-    if seal is not None and seal != (found := onnxfile.sha256_without(data, SEAL_KEY, source)):
-        raise BundleMismatch(
-            f"{source}: the file was altered after it was made: expected sha256 {seal}, found {found}; take a "
-            "fresh copy, or export it again"
-        )
+    sealed = onnxfile.check_seal(data, source)
     sidecar = path.with_name(path.stem + ".manifest.json")
     if MANIFEST_KEY in entries:
         manifest = parse_manifest(entries[MANIFEST_KEY], source)
@@ -120,7 +113,7 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
             "write one that gives classes, input and crop (docs/bundle.md has a template)"
         )
     golden = _parse_golden(entries[GOLDEN_KEY], manifest, source) if GOLDEN_KEY in entries else None
-    return Bundle(path, data, manifest, golden, sealed=seal is not None)
+    return Bundle(path, data, manifest, golden, sealed=sealed)
 
 
 def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -> Bundle:
@@ -133,9 +126,8 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -
     """
     source = str(path)
     manifest = manifest.model_copy(update={"weights_sha256": onnxfile.graph_sha256(model, source)})
-    bare = onnxfile.without(model, {SEAL_KEY}, source)
-    unsealed = onnxfile.with_metadata(bare, {MANIFEST_KEY: manifest.to_json(), GOLDEN_KEY: golden.to_json()}, source)
-    data = onnxfile.with_metadata(unsealed, {SEAL_KEY: onnxfile.sha256_without(unsealed, SEAL_KEY, source)}, source)
+    entries = {MANIFEST_KEY: manifest.to_json(), GOLDEN_KEY: golden.to_json()}
+    data = onnxfile.with_seal(onnxfile.with_metadata(model, entries, source), source)
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

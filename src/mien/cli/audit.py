@@ -58,9 +58,7 @@ def audit(
     faces: Annotated[
         Faces, typer.Option(help=f"Look for a face in {FACE_SAMPLE} pictures, evenly spread, in all, or in none.")
     ] = Faces.sample,
-    detector: Annotated[
-        str | None, typer.Option(help="libface, haar or yunet; default: libface where it runs.")
-    ] = None,
+    detector: Annotated[str | None, typer.Option(help="yunet (default), haar or opencv-yunet.")] = None,
     labels: Annotated[bool, typer.Option(help="Look for labels that the model contradicts.")] = True,
     split_for_labels: Annotated[
         LabelSplit | None, typer.Option(help="Check the labels of this split; default: validation, else test.")

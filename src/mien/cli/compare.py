@@ -33,7 +33,7 @@ def compare(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     detector: Annotated[
-        str | None, typer.Option(help="The pictures are whole photos: find the face with libface, haar or yunet.")
+        str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
     ] = None,
     exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
     shared_only: Annotated[

@@ -40,7 +40,7 @@ def evaluate(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     detector: Annotated[
-        str | None, typer.Option(help="The pictures are whole photos: find the face with libface, haar or yunet.")
+        str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Weights of the recalls, as happy=1,sad=2; default: each class's support.")

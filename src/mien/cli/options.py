@@ -63,9 +63,9 @@ def opened_registry(location: str = "", files: str = "") -> Generator[Registry]:
 
 MODEL_HELP = "A bundled model's name, a .onnx file, or NAME@3 or NAME@production of the registry."
 ModelOption = Annotated[str, typer.Option("--model", help=MODEL_HELP, callback=registered)]
-DetectorOption = Annotated[str | None, typer.Option("--detector", help="libface (default), haar, yunet or whole.")]
+DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet (default), haar, opencv-yunet or whole.")]
 DetectorModelOption = Annotated[
-    Path | None, typer.Option("--detector-model", help="The detector's own file: yunet's, or a cascade.")
+    Path | None, typer.Option("--detector-model", help="The detector's own file: opencv-yunet's, or a cascade.")
 ]
 MinFaceOption = Annotated[
     float | None,

@@ -9,24 +9,25 @@ from mien.detect.base import Detector
 from mien.detect.stub import StubDetector
 from mien.errors import DetectorError
 
-__all__ = ["DETECTORS", "Detector", "StubDetector", "default_detector_name", "make_detector"]
+__all__ = ["ALIASES", "DETECTORS", "Detector", "StubDetector", "default_detector_name", "make_detector"]
 
-DETECTORS = ("libface", "haar", "yunet", "whole")
+DETECTORS = ("yunet", "haar", "opencv-yunet", "whole")
 """Names that `make_detector` knows."""
 
+ALIASES = {"libface": "yunet"}
+"""Earlier names: libface was the same network, inside the library libfacedetection."""
+
 _OPTIONS = {
-    "libface": ("min_face", "min_score"),
+    "yunet": ("min_face", "min_score"),
     "haar": ("min_face", "model"),
-    "yunet": ("min_face", "min_score", "model"),
+    "opencv-yunet": ("min_face", "min_score", "model"),
     "whole": (),
 }
 
 
 def default_detector_name() -> str:
-    """`libface` where it runs (its wheel is installed and the processor has AVX2), else `haar`."""
-    from mien.detect import libface
-
-    return "libface" if libface.available() else "haar"
+    """The detector that is used when nobody names one."""
+    return DETECTORS[0]
 
 
 def make_detector(
@@ -35,15 +36,16 @@ def make_detector(
     """Make a detector by name.
 
     Args:
-        name: one of `DETECTORS`.
+        name: one of `DETECTORS`, or of `ALIASES`.
         min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: the larger of 20
             pixels and 2 % of the frame's longer side. Not for whole.
-        min_score: least confidence, 0..1; None: the detector's own default. For libface and yunet.
-        model: haar: another cascade; yunet: its model file.
+        min_score: least confidence, 0..1; None: the detector's own default. For yunet and opencv-yunet.
+        model: haar: another cascade; opencv-yunet: its model file.
 
     Raises:
         DetectorError: unknown name, an option that this detector does not take, or the detector cannot be made here.
     """
+    name = ALIASES.get(name, name)
     if name not in DETECTORS:
         nearest = difflib.get_close_matches(name, DETECTORS, 1, 0)[0]
         raise DetectorError(f"unknown detector {name!r}: did you mean {nearest!r}? There are {', '.join(DETECTORS)}")
@@ -55,17 +57,17 @@ def make_detector(
 
 
 def _make(name: str, min_face: float | None, min_score: float | None, model: Path | None) -> Detector:
-    if name == "libface":
-        from mien.detect import libface
-
-        return libface.LibFaceDetector(
-            min_face=min_face, min_score=libface.DEFAULT_MIN_SCORE if min_score is None else min_score
-        )
     if name == "yunet":
         from mien.detect import yunet
 
         return yunet.YuNetDetector(
-            model, min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score
+            min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score
+        )
+    if name == "opencv-yunet":
+        from mien.detect import opencv_yunet
+
+        return opencv_yunet.OpenCVYuNetDetector(
+            model, min_face=min_face, min_score=opencv_yunet.DEFAULT_MIN_SCORE if min_score is None else min_score
         )
     if name == "haar":
         from mien.detect.haar import HaarDetector

@@ -28,7 +28,7 @@ MAX_DETECTION_PIXELS = 4_000_000
 """Largest picture handed to a detector, in pixels."""
 
 MAX_DETECTION_SIDE = 16_384
-"""Longest side handed to a detector: libface reports coordinates as int16."""
+"""Longest side handed to a detector: what OpenCV's cascade and resizing still take."""
 
 TOLERANCE = 0.8
 """Faces are dropped below this share of `min_face`: a detector's box is not exact to the pixel."""
@@ -54,7 +54,7 @@ class Reach:
 
 
 NETWORK_REACH = Reach(smallest=20, coarse_side=320, small_side=160)
-"""Of libfacedetection's network, which YuNet's is a sibling of; docs/detectors.md has the measurements."""
+"""Of both networks of the YuNet family; docs/detectors.md has the measurements."""
 
 _COARSE_WORTH = 1.25
 """A second pass pays when the first picture is larger than the second by more than this factor."""

@@ -1,114 +1,120 @@
-"""YuNet through OpenCV's `FaceDetectorYN`, for those who have its model file.
+"""The default detector: a small network of the YuNet family, run by ONNX Runtime.
 
-mien neither ships nor downloads the file: the user names it, or puts it into mien's data folder. This module is written
-from OpenCV's documentation and tested against a stub of `cv2.FaceDetectorYN`, not against the model itself.
+Weights: libfacedetection (BSD-3-Clause, Shiqi Yu and contributors). Architecture: Wu, Peng, Yu, "YuNet: A Tiny
+Millisecond-level Face Detector", 2023. `weights/face.md` describes the graph; `scripts/make_detector.py` writes it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import platformdirs
+from numpy.typing import NDArray
 
 from mien.detect.scaled import NETWORK_REACH, ScaledDetector, check_score
-from mien.errors import DetectorError
-from mien.geometry import xywh_to_xyxy
+from mien.errors import BundleError, DetectorError
+from mien.geometry import suppress_overlaps
+from mien.model.graph import Graph
+from mien.model.onnxfile import check_seal
 from mien.records import Face, Image
 
-MODEL_FILE = "face_detection_yunet_2023mar.onnx"
-MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 DEFAULT_MIN_SCORE = 0.8
 
-_NMS_IOU = 0.3  # OpenCV's own defaults
-_TOP_K = 5000
+MODEL_FILE = "face.onnx"
+STRIDES = (8, 16, 32)
+"""Pixels between the cells of each of the network's three maps."""
+
+NMS_IOU = 0.45
+"""Of boxes that overlap more than this the best alone is a face; libfacedetection's own value."""
+
+Floats = NDArray[np.float32]
 
 
 class YuNetDetector(ScaledDetector):
-    """Faces with five landmarks by YuNet. May be shared between threads; they take turns."""
+    """Faces with five landmarks from about 20 pixels upwards. Safe to share between threads; the GIL is released."""
 
-    def __init__(
-        self,
-        model: Path | None = None,
-        *,
-        min_face: float | None = None,
-        min_score: float = DEFAULT_MIN_SCORE,
-        sha256: str | None = MODEL_SHA256,
-    ) -> None:
-        """Check and load the model.
+    shareable = True
+
+    def __init__(self, *, min_face: float | None = None, min_score: float = DEFAULT_MIN_SCORE) -> None:
+        """Load the network.
 
         Args:
-            model: the ONNX file; None for `default_model()`.
             min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: automatic.
             min_score: least confidence, 0..1.
-            sha256: what the file must hash to, wherever it lies; None takes any file.
 
         Raises:
-            DetectorError: the file is missing, has another hash, or OpenCV cannot load it.
+            DetectorError: an option is out of range, or the network's file is missing or was altered.
         """
         super().__init__("yunet", NETWORK_REACH, min_face)
-        path = model or default_model()
-        _check_file(path, sha256)
-        self._network = _load(path, check_score(min_score))
-        self._one_at_a_time = threading.Lock()  # the input size is set in one call and used in the next
+        self._min_score = check_score(min_score)
+        self._graph = _load(Path(str(resources.files("mien") / "weights" / MODEL_FILE)))
 
     def _find(self, picture: Image) -> list[Face]:
-        with self._one_at_a_time:
-            self._network.setInputSize((picture.shape[1], picture.shape[0]))
-            rows = self._network.detect(picture)[1]
-        return [] if rows is None else [_face(row) for row in np.asarray(rows, np.float64).tolist()]
+        padded = pad_to_cells(picture)
+        scores, boxes, landmarks = self._graph.run(("scores", "boxes", "landmarks"), {"picture": padded[None]})
+        if not np.isfinite(scores).all():
+            raise DetectorError(
+                "detector 'yunet': the network's scores are not finite numbers; its file is damaged, or this"
+                " processor computes wrongly: install mien again, or choose another detector"
+            )
+        cells = np.flatnonzero(scores[0, 0] >= self._min_score)
+        confidence = scores[0, 0, cells].astype(np.float64)
+        xyxy, points = decode_cells(cells, boxes[0][:, cells], landmarks[0][:, cells], padded.shape[:2])
+        return [_face(xyxy[i], points[i], confidence[i]) for i in suppress_overlaps(xyxy, confidence, NMS_IOU)]
 
 
-def data_folder() -> Path:
-    """mien's data folder: the environment variable MIEN_DATA, or the platform's place for user data."""
-    chosen = os.environ.get("MIEN_DATA")
-    return Path(chosen) if chosen else platformdirs.user_data_path("mien")
+def pad_to_cells(picture: Image) -> Image:
+    """The picture with black to its right and below, until both sides are multiples of the largest stride."""
+    height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in picture.shape[:2])
+    if (height, width) == picture.shape[:2]:
+        return picture
+    padded = np.zeros((height, width, 3), np.uint8)
+    padded[: picture.shape[0], : picture.shape[1]] = picture
+    return padded
 
 
-def default_model() -> Path:
-    """Where the model is looked for when nobody names it; it need not exist."""
-    return data_folder() / MODEL_FILE
+def decode_cells(
+    cells: NDArray[np.intp], boxes: Floats, landmarks: Floats, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes and landmarks of some cells, in the padded picture's pixels.
 
+    Args:
+        cells: `[K]`, which cells; they count row by row, first all of stride 8, then of 16, then of 32.
+        boxes: `[4, K]`, the graph's output for them: the center's offset and the size's logarithm, in strides.
+        landmarks: `[10, K]`, the graph's output for them: x and y of each landmark's offset, in strides.
+        shape: height and width of the padded picture.
 
-def _face(row: list[float]) -> Face:
-    """Of `[15]`: x, y, width, height, then the landmarks and the score.
-
-    OpenCV names landmarks by the person: her right eye, left eye, nose tip, right and left mouth corner. Her right is
-    the picture's left, so the order is that of `records.Landmarks`.
+    Returns:
+        Boxes xyxy `[K, 4]` and landmarks `[K, 5, 2]`.
     """
-    a, b, c, d, e = ((row[i], row[i + 1]) for i in range(4, 14, 2))
-    return Face(xywh_to_xyxy(*row[:4]), min(max(row[14], 0.0), 1.0), (a, b, c, d, e), "yunet")
+    counts = [(shape[0] // stride) * (shape[1] // stride) for stride in STRIDES]
+    level = np.searchsorted(np.cumsum(counts), cells, side="right")
+    stride = np.array(STRIDES)[level]
+    row, column = np.divmod(cells - (np.cumsum(counts) - counts)[level], shape[1] // stride)
+    corner = np.stack([column, row]).astype(np.float64)  # [2, K], in strides
+    half = np.exp(boxes[2:].astype(np.float64)) / 2
+    xyxy = np.empty((len(cells), 4), np.float64)
+    xyxy[:, :2] = ((corner + boxes[:2] - half) * stride).T
+    xyxy[:, 2:] = ((corner + boxes[:2] + half) * stride).T
+    points = np.empty((len(cells), 5, 2), np.float64)
+    points[...] = np.moveaxis((landmarks.reshape(5, 2, -1) + corner) * stride, 2, 0)
+    return xyxy, points
 
 
-def _check_file(path: Path, sha256: str | None) -> None:
-    if not path.is_file():
-        raise DetectorError(
-            f"{path}: no such file; expected YuNet's model {MODEL_FILE}: download it from the opencv_zoo repository"
-            " (models/face_detection_yunet) and put it there, or name your copy"
-        )
-    if sha256 is None:
-        return
+def _face(box: NDArray[np.float64], points: NDArray[np.float64], score: np.float64) -> Face:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    a, b, c, d, e = ((float(x), float(y)) for x, y in points)
+    return Face((x1, y1, x2, y2), min(float(score), 1.0), (a, b, c, d, e), "yunet")
+
+
+def _load(path: Path) -> Graph:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
+        if not check_seal(data, str(path)):
+            raise DetectorError(f"{path}: expected a sealed graph; found one without a seal: install mien again")
+        return Graph(data, str(path), threads=1)  # frames share the cores out better than the parts of one frame
     except OSError as error:
-        raise DetectorError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if found != sha256.lower():
-        raise DetectorError(
-            f"{path}: expected sha256 {sha256}; found {found}. The file is another version or damaged (a Git LFS"
-            " pointer of 131 bytes is a common case): download it again, or call YuNetDetector with sha256=None"
-        )
-
-
-def _load(path: Path, min_score: float) -> Any:
-    factory: Any = getattr(cv2, "FaceDetectorYN", None)
-    if factory is None:
-        raise DetectorError(f"detector 'yunet' needs cv2.FaceDetectorYN, which OpenCV {cv2.__version__} does not have")
-    try:
-        return factory.create(str(path), "", (320, 320), min_score, _NMS_IOU, _TOP_K)
-    except cv2.error as error:
-        raise DetectorError(f"{path}: OpenCV cannot load it as YuNet ({error})") from error
+        raise DetectorError(f"{path}: cannot be read ({error.strerror or error}): install mien again") from error
+    except BundleError as error:
+        raise DetectorError(f"detector 'yunet': {error}") from error

@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 DEFAULT_FRAMING = "default"
 """Key of the framing used for a detector that the manifest does not name."""
 
+_SAME_BOXES = {"yunet": "libface", "libface": "yunet"}
+"""Detectors that draw the same boxes: libface is the earlier name of yunet, in bundles made before."""
+
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
 
@@ -108,7 +111,8 @@ class CropSpec(_Part):
         """The framing for boxes of `detector`; a picture that is itself the face ("whole") is taken as it is."""
         if detector == "whole":
             return Framing(margin=1.0)
-        return self.framings.get(detector, self.framings[DEFAULT_FRAMING])
+        known = (name for name in (detector, _SAME_BOXES.get(detector)) if name in self.framings)
+        return self.framings[next(known, DEFAULT_FRAMING)]
 
 
 class Calibration(_Part):

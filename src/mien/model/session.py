@@ -1,9 +1,8 @@
-"""Runs a bundle's graph in ONNX Runtime. What was asked for is what runs, or an error."""
+"""A bundle's graph, opened and checked against its manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,11 @@ from numpy.typing import NDArray
 from mien.errors import BundleError, BundleMismatch
 from mien.model.bundle import Bundle
 from mien.model.crop import Crops
+from mien.model.graph import CPU, Graph
 from mien.model.manifest import InputSpec
-
-ort: Any = import_module("onnxruntime")  # it has no type information; what comes out of it is checked below
 
 Scores = NDArray[np.float32]
 """float32 `[N, K]`."""
-
-CPU = ("CPUExecutionProvider",)
-
-_ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class Session:
@@ -40,24 +34,8 @@ class Session:
     def __init__(self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        missing = [p for p in providers if p not in ort.get_available_providers()]
-        if missing:
-            raise BundleError(
-                f"execution provider {', '.join(missing)} is not in this ONNX Runtime; it has "
-                f"{', '.join(ort.get_available_providers())}"
-            )
-        try:
-            self._session = ort.InferenceSession(bundle.model, options, providers=list(providers))
-        except Exception as error:  # onnxruntime's errors share no public base class
-            raise BundleError(f"{bundle.path}: ONNX Runtime cannot load this graph ({_first_line(error)})") from error
-        running = self._session.get_providers()
-        if running[0] != providers[0]:  # ONNX Runtime falls back without a word
-            raise BundleError(f"{bundle.path}: asked for {providers[0]}, but ONNX Runtime runs it on {running[0]}")
-        _check_graph(bundle, self._session)
+        self._graph = Graph(bundle.model, str(bundle.path), threads=threads, providers=providers)
+        _check_graph(bundle, self._graph)
 
     def run(self, crops: Crops) -> tuple[Scores, Scores]:
         """Probabilities and logits, both float32 `[N, K]`, of uint8 crops `[N, H, W, C]`; N may be 0.
@@ -77,7 +55,7 @@ class Session:
         names = self.manifest.outputs
         wanted = [n for n in (names.probabilities, names.logits) if n]
         found: dict[str, Scores] = dict(
-            zip(wanted, self._session.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
+            zip(wanted, self._graph.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
         )
         broken = [name for name, values in found.items() if not np.isfinite(values).all()]
         if broken:
@@ -104,27 +82,25 @@ def _to_tensor(crops: Crops, spec: InputSpec) -> NDArray[Any]:
     return np.ascontiguousarray(np.moveaxis(tensor, 3, 1)) if spec.layout == "NCHW" else tensor
 
 
-def _check_graph(bundle: Bundle, session: Any) -> None:
+def _check_graph(bundle: Bundle, graph: Graph) -> None:
     spec, outputs = bundle.manifest.input, bundle.manifest.outputs
-    inputs: dict[str, Any] = {i.name: i for i in session.get_inputs()}
-    if list(inputs) != [spec.name]:
-        raise _mismatch(bundle, "input names", [spec.name], list(inputs))
-    tensor = inputs[spec.name]
-    if (dtype := _ORT_DTYPES.get(tensor.type, tensor.type)) != spec.dtype:
-        raise _mismatch(bundle, f"input {spec.name!r} dtype", spec.dtype, dtype)
+    if list(graph.inputs) != [spec.name]:
+        raise _mismatch(bundle, "input names", [spec.name], list(graph.inputs))
+    tensor = graph.inputs[spec.name]
+    if tensor.dtype != spec.dtype:
+        raise _mismatch(bundle, f"input {spec.name!r} dtype", spec.dtype, tensor.dtype)
     size = [spec.height, spec.width]
     shape = [spec.channels, *size] if spec.layout == "NCHW" else [*size, spec.channels]
     if len(tensor.shape) != 4 or any(
         isinstance(f, int) and f != e for e, f in zip(shape, tensor.shape[1:], strict=True)
     ):
-        raise _mismatch(bundle, f"input {spec.name!r} shape ({spec.layout})", ["N", *shape], tensor.shape)
-    found: dict[str, list[int | str]] = {o.name: o.shape for o in session.get_outputs()}
+        raise _mismatch(bundle, f"input {spec.name!r} shape ({spec.layout})", ["N", *shape], list(tensor.shape))
     for name in (outputs.probabilities, outputs.logits):
         if name is None:
             continue
-        if name not in found:
-            raise _mismatch(bundle, "output names", name, list(found))
-        if isinstance(columns := found[name][-1], int) and columns != len(bundle.manifest.classes):
+        if name not in graph.outputs:
+            raise _mismatch(bundle, "output names", name, list(graph.outputs))
+        if isinstance(columns := graph.outputs[name].shape[-1], int) and columns != len(bundle.manifest.classes):
             raise _mismatch(bundle, f"columns of output {name!r}", f"{len(bundle.manifest.classes)} classes", columns)
 
 
@@ -133,7 +109,3 @@ def _mismatch(bundle: Bundle, what: str, manifest: object, graph: object) -> Bun
         f"{bundle.path}: {what}: the manifest says {manifest}, the graph has {graph}; correct the manifest or "
         "export the model again"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src"
 
 # Packages from the ground up: a module imports from its own package and from lines above it, and from nowhere else.
 RUNTIME = """
-errors _version records timing
+errors _version records timing progress
 geometry
 media
 model
@@ -22,6 +22,7 @@ temporal
 pipeline
 output
 batch live
+run
 dataset
 measure
 audit

@@ -19,11 +19,9 @@ from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
-import numpy as np
-
 from mien.detect import make_detector
 from mien.media import WHOLE, Clip, Item, read_item
-from mien.output.annotated import Gallery
+from mien.output.sink import Sink
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
 from mien.timing import Stopwatch
@@ -45,8 +43,8 @@ AHEAD = 3
 class Job:
     """How items are read: everything that a worker process needs to know, sent to it once.
 
-    `ahead`: whether frames may be taken before their turn; not where one item is live, and whoever stops it wants to
-    keep all that was read.
+    `drawing` takes each result in the process that read it, while its picture is there. `ahead`: whether frames may be
+    taken before their turn; not where one item is live, and whoever stops it wants to keep all that was read.
     """
 
     model: str
@@ -57,7 +55,7 @@ class Job:
     threads: int = 0
     clip: Clip = WHOLE
     detect_every: int = 1
-    gallery: Gallery | None = None
+    drawing: Sink | None = None
     ahead: bool = True
 
     def recognizer(self) -> Recognizer:
@@ -99,9 +97,9 @@ def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> I
     decoded = recognizer.clock.over("decode", frames())
     for result in recognizer.read_all(decoded, detect_every=job.detect_every, ahead=job.ahead):
         number = numbers.popleft()
-        if job.gallery:
+        if job.drawing:
             with recognizer.clock.stage("annotate"):
-                job.gallery.add(number, result)
+                job.drawing.add(number, result)
         yield number, result
 
 
@@ -234,4 +232,4 @@ def _work(chunk: Sequence[Numbered]) -> Done:
 def _without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
     if isinstance(result, Failure):
         return result
-    return replace(result, frame=replace(result.frame, image=np.empty((0, 0, 3), np.uint8)))
+    return replace(result, frame=replace(result.frame, image=None))

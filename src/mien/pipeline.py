@@ -91,7 +91,7 @@ class Recognizer:
     def read_frame(self, frame: Frame) -> FrameReadings:
         """Readings of one frame by itself."""
         with self.clock.stage("detect"):
-            faces = self.detector.detect(frame.image)
+            faces = self.detector.detect(frame.pixels)
         return self._classify(frame, faces, [None] * len(faces))
 
     def read_all(
@@ -161,7 +161,7 @@ class Recognizer:
 
     def _cut(self, frame: Frame, faces: Sequence[Face]) -> Crops:
         with self.clock.stage("crop"):
-            return cut(frame.image, faces, self.session.manifest.crop, self.session.manifest.input)
+            return cut(frame.pixels, faces, self.session.manifest.crop, self.session.manifest.input)
 
     def _express(self, crops: Crops) -> list[Expression]:
         with self.clock.stage("classify"):
@@ -188,5 +188,5 @@ def _gather(
 def _enough(stills: Sequence[Sought]) -> bool:
     """Whether to read these before taking more: in good time, and without holding many large pictures."""
     frames = [sought.item for sought in stills if isinstance(sought.item, Frame)]
-    pixels = sum(frame.image.shape[0] * frame.image.shape[1] for frame in frames)
+    pixels = sum(frame.pixels.shape[0] * frame.pixels.shape[1] for frame in frames)
     return len(stills) >= TOGETHER or pixels >= TOGETHER_PIXELS or isinstance(stills[0].item, Failure)

@@ -28,14 +28,25 @@ Landmarks = tuple[Point, Point, Point, Point, Point]
 class Frame:
     """One picture: a photo, or one frame of an animation or video.
 
-    `image` is uint8 `[H, W, 3]` BGR with EXIF orientation applied; `index` counts from 0 within `source`; `time_s` is
-    None for a still.
+    `image` is uint8 `[H, W, 3]` BGR with EXIF orientation applied, or None once it has been let go: what comes back
+    from another process has no picture. `index` counts from 0 within `source`; `time_s` is None for a still.
     """
 
-    image: Image
+    image: Image | None
     source: str
     index: int = 0
     time_s: float | None = None
+
+    @property
+    def pixels(self) -> Image:
+        """`image`, where it must be there.
+
+        Raises:
+            ValueError: it has been let go.
+        """
+        if self.image is None:
+            raise ValueError(f"{self.source}: the picture of frame {self.index} has been let go")
+        return self.image
 
 
 @dataclass(frozen=True, slots=True)

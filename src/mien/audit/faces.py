@@ -29,7 +29,7 @@ def check_faces(
     looked_at = 0
     for done, row in enumerate(rows, 1):
         try:
-            image = next(read_image(pictures[row].sample.path)).image
+            image = next(read_image(pictures[row].sample.path)).pixels
         except MediaError:
             continue
         looked_at += 1

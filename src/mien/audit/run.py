@@ -102,7 +102,7 @@ def _look_at(pictures: list[Picture], progress: Progress) -> list[_Look]:
 
 def _look(picture: Picture) -> _Look:
     try:
-        image = next(read_image(picture.sample.path)).image
+        image = next(read_image(picture.sample.path)).pixels
     except MediaError as error:
         return _Look(reason=str(error))
     spread = float(cv2.meanStdDev(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[1].max())

@@ -95,7 +95,7 @@ def live(
                 for moment in reading.run():
                     lost = isinstance(moment, Failure)
                     if writer:
-                        writer.write(moment if isinstance(moment, Failure) else moment.result)
+                        writer.add(0, moment if isinstance(moment, Failure) else moment.result)
                     view.show(moment)
                     if pane and not isinstance(moment, Failure):
                         pane.show(moment)

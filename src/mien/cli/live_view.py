@@ -200,7 +200,7 @@ class Window:
         """Draw a frame."""
         from mien.output.draw import annotate
 
-        self._cv2.imshow(self.TITLE, annotate(moment.result.frame.image, moment.readings))
+        self._cv2.imshow(self.TITLE, annotate(moment.result.frame.pixels, moment.readings))
 
     def is_open(self) -> bool:
         """Let the window live; whether it still does: q, Esc and its own button close it."""

@@ -24,9 +24,14 @@ def write_file(path: Path, text: str) -> None:
     typer.echo(f"written: {path}", err=True)
 
 
+def tell(line: str) -> None:
+    """Say something about the work on stderr."""
+    typer.echo(f"mien: {line}", err=True)
+
+
 def name_items(what: str, lines: list[str]) -> None:
     """Name bad items on stderr, one a line, `what` before each."""
     for line in lines[:NAMED]:
-        typer.echo(f"mien: {what + ': ' if what else ''}{line}", err=True)
+        tell(f"{what + ': ' if what else ''}{line}")
     if len(lines) > NAMED:
-        typer.echo(f"mien: and {len(lines) - NAMED} more", err=True)
+        tell(f"and {len(lines) - NAMED} more")

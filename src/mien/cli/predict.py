@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,15 +18,14 @@ from mien.cli.options import (
     ThreadsOption,
     seconds,
 )
-from mien.cli.progress import progress
-from mien.cli.show import Table, Watch, print_json
+from mien.cli.output import tell
+from mien.cli.progress import ProgressBar
+from mien.cli.show import JsonLines, Summary, Table
 
 if TYPE_CHECKING:
-    from mien.batch import Job
     from mien.media import Item
-    from mien.output.writers import ResultWriter
-    from mien.pipeline import Recognizer
-    from mien.records import Failure, FrameReadings
+    from mien.output.sink import Sink
+    from mien.run import Counts
     from mien.timing import Stopwatch
 
 EXAMPLES = """Examples:
@@ -51,9 +44,6 @@ curl -s https://example.org/photo.jpg | mien predict - --json"""
 
 FEW = 3
 """Up to this many pictures no progress bar is shown."""
-
-Consumer = Callable[[int, "FrameReadings | Failure"], None]
-"""Takes the number of the item and what was read in one of its frames."""
 
 
 def register(app: typer.Typer) -> None:
@@ -123,11 +113,12 @@ def predict(
 
     Exit code: 0 done, 1 some pictures failed (each is named), 2 nothing could be read or wrong use.
     """
-    from mien.batch import Job, read_items
+    from mien.batch import Job
     from mien.detect import default_detector_name
     from mien.media import Clip, list_items
     from mien.output.annotated import Gallery
-    from mien.output.writers import is_complete, open_writer
+    from mien.output.writers import is_complete
+    from mien.run import Run
 
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
@@ -138,148 +129,60 @@ def predict(
     if resume and out and is_complete(out):
         typer.echo(f"{out} is complete; nothing is left to do", err=True)
         return
-    clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     items = list_items(sources)
-    live = any(item.is_live for item in items)
-    if live and resume:
+    if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
+    clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     name = detector or default_detector_name()
-    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every, ahead=not live)
-    recognizer = job.recognizer()
-    watch = None
-    if summary or eaf or timeline:
-        thumbnails = not (no_thumbnails or blur_faces)  # a blurred film must not come with sharp faces
-        watch = Watch(items, eaf, timeline, overwrite=overwrite, thumbnails=thumbnails)
-    with ExitStack() as stack:
-        consumers: list[Consumer] = []
-        writer = None
+    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
+    gallery = None
+    with Run(items, job, workers=workers, dedupe=dedupe, sources=sources, tell=tell) as run:
+        # They close in the opposite order: the summary is printed when every file is there.
+        if summary:
+            run.add_sink(Summary(items, err=as_json))
+        if timeline:
+            thumbnails = not (no_thumbnails or blur_faces)  # a blurred film must not come with sharp faces
+            run.add_sink(_timeline_file(items, timeline, overwrite=overwrite, thumbnails=thumbnails))
+        if eaf:
+            run.add_sink(_eaf_file(items, eaf, overwrite=overwrite))
         if out:
-            pictures = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # those of a run are all alike
-            about = None if live else _about(sources, items, job, recognizer) | {"dedupe": dedupe, **pictures}
-            writer = open_writer(out, recognizer.classes, overwrite=overwrite, run=about, resume=resume)
-            stack.enter_context(writer)
+            drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
+            run.add_rows(out, overwrite=overwrite, resume=resume, also=drawn)
         if annotate:
-            gallery = stack.enter_context(Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces))
-            job = replace(job, gallery=gallery)
+            gallery = Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces)
+            run.add_drawing(gallery)
         if as_json:
-            consumers.append(print_json)
+            run.add_sink(JsonLines())
         elif not out:
-            consumers.append(Table(items).add)
-        if watch:
-            consumers.append(watch.add)
-        begin = writer.items if writer else 0
-        numbered = islice(enumerate(items), begin, None)
-        copies = _Copies(numbered) if dedupe else None
-        results = read_items(copies or numbered, job, recognizer, workers)
+            run.add_sink(Table(items))
         long = len(items) > FEW or any(item.is_video for item in items)
-        show_progress = long and not as_json and bool(out or annotate)
-        seen: Counter[str] = Counter()
-        try:
-            _consume(seen, results, writer, consumers, recognizer.clock, _Bar(len(items), begin, show_progress))
-        except KeyboardInterrupt:
-            if not items[seen["item"]].is_live:
-                raise
-            seen["unread"] = len(items) - 1 - seen["item"]
-            typer.echo("mien: stopped; what has been read so far is kept", err=True)
-    for note in job.gallery.notes if job.gallery else ():
-        typer.echo(f"mien: {note}", err=True)
-    if watch:
-        watch.close(show=summary, err=as_json)
+        with ProgressBar(shown=long and not as_json and bool(out or annotate)) as bar:
+            counts = run.read(bar)
+    for note in gallery.notes if gallery else ():
+        tell(note)
     if profile:
-        _print_profile(recognizer.clock, seen["pictures"])
-    _report(seen, copies.left_out if copies else 0, out, annotate)
-    if seen["failed"] or seen["unread"]:
-        raise typer.Exit(1 if seen["pictures"] else 2)
+        _print_profile(run.recognizer.clock, counts.pictures)
+    _report(counts, out, annotate)
+    if counts.exit_code:
+        raise typer.Exit(counts.exit_code)
 
 
-def _consume(
-    seen: Counter[str],
-    results: Iterable[tuple[int, FrameReadings | Failure]],
-    writer: ResultWriter | None,
-    consumers: Sequence[Consumer],
-    clock: Stopwatch,
-    bar: _Bar,
-) -> None:
-    from mien.records import Failure
+def _timeline_file(items: Sequence[Item], path: Path, *, overwrite: bool, thumbnails: bool) -> Sink:
+    from mien.report.timeline_page import TimelineFile
 
-    with bar:
-        for number, result in results:
-            seen["item"] = number
-            if isinstance(result, Failure):
-                seen["failed"] += 1
-                typer.echo(f"mien: {result.message}", err=True)
-            else:
-                seen["pictures"] += 1
-                seen["faces"] += len(result.readings)
-            with clock.stage("write"):
-                if writer:
-                    if number > writer.items:  # whatever came before this item is done
-                        writer.done(number)
-                    writer.write(result)
-                for consume in consumers:
-                    consume(number, result)
-            bar.reached(number, None if isinstance(result, Failure) else result.frame.time_s, seen)
+    if len(items) > 1 or not (items[0].path or items[0].is_live):
+        raise typer.BadParameter(f"--timeline draws one video, found {len(items)} sources")
+    return TimelineFile(path, overwrite=overwrite, thumbnails=thumbnails)
 
 
-class _Bar:
-    """Progress over the items, with the speed so far."""
+def _eaf_file(items: Sequence[Item], path: Path, *, overwrite: bool) -> Sink:
+    from mien.output.eaf import EafFile
 
-    def __init__(self, total: int, begin: int, shown: bool) -> None:
-        self._bar = progress(disable=not shown)
-        self._task = self._bar.add_task("reading", total=total, completed=begin, note="")
-        self._started = time.monotonic()
-
-    def __enter__(self) -> None:
-        self._bar.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def reached(self, number: int, time_s: float | None, seen: Counter[str]) -> None:
-        """Item `number` is being read, a video up to this time."""
-        speed = seen["pictures"] / max(time.monotonic() - self._started, 1e-3)
-        at = "" if time_s is None else f"at {int(time_s) // 60}:{time_s % 60:04.1f}, "
-        self._bar.update(self._task, completed=number, note=f"{at}{speed:.1f} pictures/s, {seen['faces']} faces")
-
-
-class _Copies:
-    """Items whose bytes have not come before; counts those left out. Holds 16 bytes an item."""
-
-    def __init__(self, items: Iterable[tuple[int, Item]]) -> None:
-        self.left_out = 0
-        self._items = items
-
-    def __iter__(self) -> Iterator[tuple[int, Item]]:
-        from mien.media import item_bytes
-
-        known: set[bytes] = set()
-        for number, item in self._items:
-            data = item_bytes(item)
-            digest = hashlib.blake2b(data, digest_size=16).digest() if data is not None else b""
-            if digest in known:
-                self.left_out += 1
-                continue
-            if digest:
-                known.add(digest)
-            yield number, item
-
-
-def _about(sources: Sequence[str], items: Sequence[Item], job: Job, recognizer: Recognizer) -> dict[str, object]:
-    """What the rows of this run follow from."""
-    names = hashlib.sha256("\0".join(item.source for item in items).encode("utf-8", "surrogateescape"))
-    return {
-        "sources": list(sources),
-        "items": len(items),
-        "items_sha256": names.hexdigest(),
-        "model": recognizer.session.manifest.name,
-        "model_sha256": hashlib.sha256(recognizer.session.bundle.model).hexdigest(),
-        "detector": job.detector,
-        "min_face": job.min_face,
-        "min_score": job.min_score,
-        "detector_model": str(job.detector_model or ""),
-        "clip": [job.clip.start_s, job.clip.end_s, job.clip.every_s],
-        "detect_every": job.detect_every,
-    }
+    if items[0].is_live:
+        raise typer.BadParameter("--eaf refers to a video's file, and what is live has none; record it first")
+    if len(items) > 1 or items[0].path is None:
+        raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
+    return EafFile(items[0].path, path, overwrite=overwrite)
 
 
 def _print_profile(clock: Stopwatch, pictures: int) -> None:
@@ -290,15 +193,15 @@ def _print_profile(clock: Stopwatch, pictures: int) -> None:
         typer.echo(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
 
 
-def _report(seen: Counter[str], copies: int, out: Path | None, annotate: Path | None) -> None:
-    failed = f", {seen['failed']} failed" if seen["failed"] else ""
-    failed += f", {_count(seen['unread'], 'source')} not read" if seen["unread"] else ""
-    left_out = f", {_count(copies, 'copy', 'copies')} left out" if copies else ""
+def _report(counts: Counts, out: Path | None, annotate: Path | None) -> None:
+    failed = f", {counts.failed} failed" if counts.failed else ""
+    failed += f", {_count(counts.unread, 'source')} not read" if counts.unread else ""
+    left_out = f", {_count(counts.copies, 'copy', 'copies')} left out" if counts.copies else ""
     places = "".join(
         f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place
     )
-    counts = f"{_count(seen['pictures'], 'picture')}, {_count(seen['faces'], 'face')}"
-    typer.echo(f"{counts}{failed}{left_out}{places}", err=True)
+    read = f"{_count(counts.pictures, 'picture')}, {_count(counts.faces, 'face')}"
+    typer.echo(f"{read}{failed}{left_out}{places}", err=True)
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -25,3 +25,22 @@ def progress(disable: bool = False) -> Progress:
         transient=True,
         disable=disable or not console.is_terminal,
     )
+
+
+class ProgressBar:
+    """A bar that any long work can tell how far it is; a context manager."""
+
+    def __init__(self, shown: bool = True) -> None:
+        self._bar = progress(disable=not shown)
+        self._task = self._bar.add_task("", total=None, note="")
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
+        """Show it."""
+        self._bar.update(self._task, description=what, completed=done, total=total, note=note)

@@ -1,14 +1,11 @@
-"""What `mien predict` prints: a table, JSON lines, and what a video shows from when to when."""
+"""The sinks of `mien predict` that print: a table, JSON lines, a summary of each video."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-
-from mien.output.files import check_free
 
 if TYPE_CHECKING:
     from mien.media import Item
@@ -17,12 +14,18 @@ if TYPE_CHECKING:
 NAME_WIDTH = 44
 
 
-def print_json(number: int, result: FrameReadings | Failure) -> None:
-    """One line a face, or a failure."""
-    from mien.output.rows import json_line, rows_of
+class JsonLines:
+    """Prints one line a face, or a failure."""
 
-    for row in rows_of(result):
-        typer.echo(json_line(row), nl=False)
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Print the faces of one frame."""
+        from mien.output.rows import json_line, rows_of
+
+        for row in rows_of(result):
+            typer.echo(json_line(row), nl=False)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """All is printed."""
 
 
 class Table:
@@ -34,7 +37,10 @@ class Table:
             f"{'picture':{self.width}}  face  expression         next                  box x1 y1 x2 y2", bold=True
         )
 
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
+    def close(self, error: BaseException | None = None) -> None:
+        """All is printed."""
+
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
         """Print what was read in one frame."""
         from mien.records import Failure
 
@@ -57,59 +63,38 @@ def _describe(reading: Reading) -> str:
     return f"{first:10} {p1:6.1%}  {second:10} {p2:6.1%}  {box}"
 
 
-class Watch:
-    """What is shown from when to when in each video of a run."""
+class Summary:
+    """Prints how long and how often each track of each video shows each expression, when the run is over."""
 
-    def __init__(
-        self, items: Sequence[Item], eaf: Path | None, timeline: Path | None, *, overwrite: bool, thumbnails: bool
-    ) -> None:
+    def __init__(self, items: Sequence[Item], *, err: bool) -> None:
         from mien.temporal.episodes import Observer
-        from mien.temporal.timeline import Recorder
 
-        if timeline:
-            from mien.report.timeline_page import check_timeline_path
+        self._items, self._err = items, err
+        self._observers = [Observer() for _ in items]
 
-            if len(items) > 1 or not (items[0].path or items[0].is_live):
-                raise typer.BadParameter(f"--timeline draws one video, found {len(items)} sources")
-            check_timeline_path(timeline, overwrite=overwrite)
-        if eaf and items[0].is_live:
-            raise typer.BadParameter("--eaf refers to a video's file, and what is live has none; record it first")
-        if eaf and (len(items) > 1 or items[0].path is None):
-            raise typer.BadParameter(f"--eaf describes one video, found {len(items)} sources")
-        if eaf:
-            check_free(eaf, overwrite=overwrite)
-        self.items, self.eaf, self.overwrite = items, eaf, overwrite
-        self.timeline = timeline
-        self.recorder = Recorder(thumbnails=thumbnails) if timeline else None
-        self.observers = [self.recorder] if self.recorder else [Observer() for _ in items]
-
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
-        """Take what was read in one frame of item `number`."""
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Take the readings of one frame."""
         from mien.records import Failure
 
         if not isinstance(result, Failure):
-            self.observers[number].add(result)
+            self._observers[item].add(result)
 
-    def close(self, *, show: bool, err: bool) -> None:
-        """Write, and show on stdout or (`err`) beside it."""
-        from mien.output.eaf import write_elan
+    def close(self, error: BaseException | None = None) -> None:
+        """Print the totals, on stdout or (`err`) beside it."""
         from mien.temporal.episodes import totals
 
-        for item, observer in zip(self.items, self.observers, strict=True):
-            episodes = observer.finish()
-            if self.eaf and item.path:
-                write_elan(episodes, item.path, self.eaf, overwrite=self.overwrite)
-            if self.timeline and self.recorder:
-                from mien.report.timeline_page import write_timeline
-
-                write_timeline(self.recorder.timeline(), self.timeline, overwrite=self.overwrite)
-            if show and episodes:
+        if error is not None:
+            return
+        for item, observer in zip(self._items, self._observers, strict=True):
+            if episodes := observer.finish():
                 typer.secho(
-                    f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last", bold=True, err=err
+                    f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last",
+                    bold=True,
+                    err=self._err,
                 )
                 for t in totals(episodes):
                     typer.echo(
                         f"{t.track:5}  {t.label:10}  {t.seconds:7.1f}  {t.episodes:8}  {t.first_s:7.1f}  "
                         f"{t.last_s:7.1f}",
-                        err=err,
+                        err=self._err,
                     )

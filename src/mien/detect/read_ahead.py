@@ -63,11 +63,11 @@ def _sought(
         if isinstance(item, Failure):
             yield Sought(item, None)
         elif item.time_s is None:
-            yield Sought(item, look(item.image))
+            yield Sought(item, look(item.pixels))
         else:
             first = item.source != source or item.time_s < last_s  # the same one may be named twice
             source, last_s, count = item.source, item.time_s, 0 if first else count + 1
-            yield Sought(item, look(item.image) if count % detect_every == 0 else None, first)
+            yield Sought(item, look(item.pixels) if count % detect_every == 0 else None, first)
 
 
 def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
@@ -84,4 +84,4 @@ def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
 
 
 def _pixels(sought: Sought) -> int:
-    return 0 if isinstance(sought.item, Failure) else sought.item.image.shape[0] * sought.item.image.shape[1]
+    return 0 if isinstance(sought.item, Failure) else sought.item.pixels.shape[0] * sought.item.pixels.shape[1]

@@ -242,7 +242,7 @@ def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, see
     first = len(run.truth)
     for sample in batch:
         try:
-            image = next(read_image(sample.path)).image
+            image = next(read_image(sample.path)).pixels
         except MediaError as error:
             run.failures.append(str(error))
             continue
@@ -299,7 +299,7 @@ def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities
     wanted, seen = set(run.keys), set[str]()
     for done, sample in enumerate(train.samples, 1):
         try:
-            key = pixel_key(next(read_image(sample.path)).image)
+            key = pixel_key(next(read_image(sample.path)).pixels)
         except MediaError:
             continue
         if key in wanted:

@@ -63,34 +63,34 @@ class Gallery:
         self._used.add(name.lower())
         return name + suffix
 
-    def add(self, number: int, result: FrameReadings | Failure) -> None:
-        """Draw one frame of item `number`, and write it or append it to the item's film."""
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Draw one frame of an item, and write it or append it to the item's film."""
         if isinstance(result, Failure):
             return
-        frame, path = result.frame, self.paths[number]
+        frame, path = result.frame, self.paths[item]
         if path.suffix == ".mp4":
-            if number not in self._films:
+            if item not in self._films:
                 self.close()
-                self._films[number] = _Film(
-                    path, None if self._live[number] else Path(frame.source), overwrite=self.overwrite, blur=self.blur
+                self._films[item] = _Film(
+                    path, None if self._live[item] else Path(frame.source), overwrite=self.overwrite, blur=self.blur
                 )
-            self._films[number].add(result)
+            self._films[item].add(result)
             return
-        if frame.source != self._sources[number] and frame.source not in self._inside:
+        if frame.source != self._sources[item] and frame.source not in self._inside:
             source = Path(frame.source)
             suffix = ".mp4" if source.suffix.lower() in VIDEO_SUFFIXES else ".jpg"
             self._inside = {frame.source: path.with_name(self._name(source.stem, suffix))}
         path = self._inside.get(frame.source, path)
         if frame.time_s is not None:
             path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
-        image = blur_faces(frame.image, result.readings) if self.blur else frame.image
+        image = blur_faces(frame.pixels, result.readings) if self.blur else frame.pixels
         write_picture(annotate(image, result.readings), path)
 
-    def close(self) -> None:
-        """Finish the film under way."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Finish the film under way; drop it if the run ended by an error."""
         while self._films:
             _, film = self._films.popitem()
-            film.writer.close()
+            film.writer.close(error)
             self.notes += [f"{film.writer.path}: {note}" for note in film.writer.notes]
 
     def __enter__(self) -> Gallery:
@@ -99,10 +99,7 @@ class Gallery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        for film in self._films.values():
-            film.writer.__exit__(kind, error, trace)
+        self.close(error)
 
 
 class _Film:
@@ -114,5 +111,5 @@ class _Film:
         self._blur = FaceBlur() if blur else None
 
     def add(self, result: FrameReadings) -> None:
-        image = self._blur.apply(result) if self._blur else result.frame.image
+        image = self._blur.apply(result) if self._blur else result.frame.pixels
         self.writer.write(annotate(image, self._steady.update(result)), result.frame.time_s or 0.0)

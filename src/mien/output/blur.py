@@ -58,11 +58,11 @@ class FaceBlur:
         """The picture of the next frame, blurred."""
         time_s = result.frame.time_s
         if time_s is None:
-            return blur_faces(result.frame.image, result.readings)
+            return blur_faces(result.frame.pixels, result.readings)
         self._last = {track: seen for track, seen in self._last.items() if time_s - seen[0] <= self.hold_s}
         self._last |= {r.track: (time_s, r.face) for r in result.readings if r.track is not None}
         untracked = [r.face for r in result.readings if r.track is None]
-        return blur_faces(result.frame.image, [*untracked, *(face for _, face in self._last.values())])
+        return blur_faces(result.frame.pixels, [*untracked, *(face for _, face in self._last.values())])
 
 
 def _blur(canvas: Image, face: Face) -> None:

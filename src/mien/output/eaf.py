@@ -11,9 +11,44 @@ from xml.etree import ElementTree as ET
 
 from mien.errors import OutputError
 from mien.output.files import check_free
-from mien.temporal.episodes import Episode
+from mien.records import Failure, FrameReadings
+from mien.temporal.episodes import Episode, Observer
 
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+
+
+class EafFile:
+    """A `Sink` that writes the episodes of one video to a file for ELAN.
+
+    Args:
+        video: the file that is read.
+        path: of the file to write.
+        overwrite: replace it if it is there.
+
+    Raises:
+        OutputError: `path` exists already.
+    """
+
+    def __init__(self, video: Path, path: Path, *, overwrite: bool = False) -> None:
+        check_free(path, overwrite=overwrite)
+        self._video, self._path, self._overwrite = video, path, overwrite
+        self._observer = Observer()
+        self._closed = False
+
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Take the readings of the next frame."""
+        if not isinstance(result, Failure):
+            self._observer.add(result)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Write the file; after an `error`, none.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not self._closed and error is None:
+            write_elan(self._observer.finish(), self._video, self._path, overwrite=self._overwrite)
+        self._closed = True
 
 
 def write_elan(episodes: Iterable[Episode], video: Path, path: Path, *, overwrite: bool = False) -> None:

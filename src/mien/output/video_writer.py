@@ -110,12 +110,15 @@ class FilmWriter:
         self._held = frame
         self.pictures += 1
 
-    def close(self) -> None:
-        """Finish the film and move it to `path`.
+    def close(self, error: BaseException | None = None) -> None:
+        """Finish the film and move it to `path`; after an `error`, leave nothing of it.
 
         Raises:
             OutputError: it cannot be finished or moved; nothing is left of it.
         """
+        if error is not None:
+            self._drop()
+            return
         if self._held is None:
             return
         end_s = (self._held.pts + self._held_ticks) / TICKS
@@ -128,8 +131,8 @@ class FilmWriter:
             self._container.close()
             self._close_sound()  # where it is the file that is replaced, some systems want it closed
             self.partial.replace(self.path)
-        except (self._av.error.FFmpegError, OSError) as error:
-            raise self._failure(error) from error
+        except (self._av.error.FFmpegError, OSError) as problem:
+            raise self._failure(problem) from problem
 
     def __enter__(self) -> FilmWriter:
         return self
@@ -137,10 +140,7 @@ class FilmWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._drop()
+        self.close(error)
 
     def _encode_held(self) -> None:
         try:

@@ -108,6 +108,16 @@ class ResultWriter:
         if self._suffix == ".csv" and not progress.size:
             self._append(_csv_text([columns(self._classes)]))
 
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Append the rows of one frame or failure of a run's item; whatever came before that item is done.
+
+        Raises:
+            OutputError, ValueError: see `write`.
+        """
+        if item > self.items:
+            self.done(item)
+        self.write(result)
+
     def write(self, item: FrameReadings | Failure) -> None:
         """Append the rows of one frame or failure.
 
@@ -134,13 +144,17 @@ class ResultWriter:
         if self._journal:
             self._journal.note(Progress(items, self.rows, self._good_bytes))
 
-    def close(self) -> None:
-        """Move the finished file to `path`.
+    def close(self, error: BaseException | None = None) -> None:
+        """Move the finished file to `path`; after an `error`, keep the rows in `partial`, and have the error say so.
 
         Raises:
             OutputError: it cannot be finished or moved; the rows are kept in `partial`.
         """
         if self._file.closed:
+            return
+        if error is not None:
+            self._stop()
+            _note(error, self.kept)
             return
         try:
             os.fsync(self._file.fileno())
@@ -153,8 +167,8 @@ class ResultWriter:
                 self.partial.replace(self.path)
             if self._journal:
                 self._journal.remove()
-        except OSError as error:
-            raise self._failure(error) from error
+        except OSError as problem:
+            raise self._failure(problem) from problem
 
     @property
     def kept(self) -> str:
@@ -170,12 +184,7 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-            return
-        if not self._file.closed:
-            self._stop()
-            _note(error, self.kept)
+        self.close(error)
 
     def _append(self, text: str) -> None:
         try:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.errors import OutputError
 from mien.output.files import check_free
+from mien.records import Failure, FrameReadings
 from mien.report.html import fill, to_page
 from mien.report.timeline_svg import (
     COLUMNS,
@@ -35,7 +36,7 @@ from mien.report.timeline_svg import (
     to_svg,
 )
 from mien.temporal.episodes import Episode, totals
-from mien.temporal.timeline import Lane, Timeline
+from mien.temporal.timeline import Lane, Recorder, Timeline
 
 MAX_ROWS = 2000
 """So many episodes are listed, the longest."""
@@ -106,6 +107,40 @@ def write_timeline(
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+class TimelineFile:
+    """A `Sink` that draws one video's timeline as a page (.html) or a figure (.svg).
+
+    Args:
+        path: of the file to write.
+        overwrite: replace it if it is there.
+        thumbnails: show each face; needs the pictures of the frames.
+
+    Raises:
+        OutputError: another suffix; `path` exists already.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False, thumbnails: bool = True) -> None:
+        check_timeline_path(path, overwrite=overwrite)
+        self._path, self._overwrite = path, overwrite
+        self._recorder = Recorder(thumbnails=thumbnails)
+        self._closed = False
+
+    def add(self, item: int, result: FrameReadings | Failure) -> None:
+        """Take the readings of the next frame."""
+        if not isinstance(result, Failure):
+            self._recorder.add(result)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Write the file; after an `error`, none.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not self._closed and error is None:
+            write_timeline(self._recorder.timeline(), self._path, overwrite=self._overwrite)
+        self._closed = True
 
 
 def check_timeline_path(path: Path, *, overwrite: bool = False) -> None:

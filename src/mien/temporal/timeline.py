@@ -129,7 +129,7 @@ class Recorder(Observer):
                 track = self._tracks.setdefault(reading.track, _Track(time_s, len(self._classes)))
                 self._points += track.add(time_s, self._step_s, list(self._heard.said[reading.track].values()))
                 if self._thumbnails:
-                    track.look_at(result.frame.image, reading.face)
+                    track.look_at(result.frame.pixels, reading.face)
         # A track keeps at least one point: beyond one each, they are bounded.
         while self._points > MAX_POINTS + len(self._tracks):
             self._step_s *= 2

@@ -79,7 +79,7 @@ def trace(bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES) -
         DatasetError: none of the pictures can be read.
     """
     source = _of_run(against, split, samples) if against.is_dir() else _of_weights(against, bundle, split, samples)
-    images = [next(read_image(sample.path)).image for sample in source.samples]
+    images = [next(read_image(sample.path)).pixels for sample in source.samples]
     checks = [_classes(bundle, source), _pixels(source, images), _crop(bundle, source, images)]
     if _shape(bundle.manifest.input) != _shape(source.spec) or len(bundle.manifest.classes) != len(source.classes):
         return (*checks, *(Check(name, None, "shapes differ already") for name in ("tensor", "logits", "label")))
@@ -110,7 +110,7 @@ def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int) -> _Sour
     failed = ""
     for row in _spread(len(split), samples):
         try:
-            image = next(read_image(split.samples[row].path)).image
+            image = next(read_image(split.samples[row].path)).pixels
         except MediaError as error:
             failed = failed or str(error)
             continue

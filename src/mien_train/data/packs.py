@@ -176,9 +176,9 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
         except MediaError as error:
             failed.append(str(error))
         else:
-            images[len(rows)] = cut(frame.image, [whole_face(frame.image)], CropSpec(), target)[0]
+            images[len(rows)] = cut(frame.pixels, [whole_face(frame.pixels)], CropSpec(), target)[0]
             rows.append(i)
-            keys.append(pixel_key(frame.image))
+            keys.append(pixel_key(frame.pixels))
         progress(i + 1)
     if not rows:
         shutil.rmtree(begun, ignore_errors=True)

@@ -7,7 +7,7 @@ SAMPLE := src/mien/samples/group.jpg
 # What a training learns from; docs/training.md says how it comes about.
 DATA ?= data/fer2013
 
-.PHONY: demo test lint check wheel small clean
+.PHONY: demo test lint check wheel web web-check small clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict $(SAMPLE) --annotate demo-output --overwrite
@@ -21,6 +21,21 @@ lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright
+
+# What the page needs to read pictures in the browser: ONNX Runtime Web, by the lock file's hashes. The wheel takes it along.
+ORT_WEB := src/mien/web/onnxruntime
+web: $(ORT_WEB)/ready
+
+$(ORT_WEB)/ready: scripts/web/package-lock.json
+	npm ci --prefix scripts/web --ignore-scripts --no-audit --no-fund --omit=dev
+	mkdir -p $(ORT_WEB)
+	cd scripts/web/node_modules/onnxruntime-web/dist && cp ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm $(CURDIR)/$(ORT_WEB)
+	@touch $@
+
+# The page's types and, in the tests, its accessibility (axe-core).
+web-check:
+	npm ci --prefix scripts/web --ignore-scripts --no-audit --no-fund
+	scripts/web/node_modules/.bin/tsc --project scripts/web
 
 wheel: .venv/ready
 	.venv/bin/python -m build --wheel --outdir dist

@@ -28,6 +28,7 @@ measure
 audit
 report
 registry
+web
 serve
 cli
 __main__

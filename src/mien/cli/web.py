@@ -1,0 +1,29 @@
+"""`mien web`: the page as static files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: mien web public_html/faces")(web)
+
+
+def web(
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", help="The model that visitors' browsers run: a bundled one's name, or a .onnx file."),
+    ] = "small",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in the folder.")] = False,
+) -> None:
+    """Write the page as static files that any web server can host; pictures are read in the visitor's browser."""
+    from mien.web.export import write_site
+
+    written = write_site(out, model=model, overwrite=overwrite)
+    size = sum(path.stat().st_size for path in written) / 1e6
+    typer.echo(f"{len(written)} files, {size:.1f} MB, in {out}; README.txt there says which headers to send")

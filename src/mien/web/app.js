@@ -1,0 +1,488 @@
+/** The page: takes pictures, has them read, and shows what was read. */
+
+import { DeviceReader } from "./device_reader.js";
+import { $, h, say, save } from "./dom.js";
+import "./faces.js";
+import { csv, png, snippets } from "./keep.js";
+import { Live } from "./live.js";
+import "./picture.js";
+import { ServerReader, readUrl } from "./server_reader.js";
+import "./timeline.js";
+import { percent, plural } from "./words.js";
+
+/** @typedef {import("./types.js").Picture} Picture */
+/** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Row} Row */
+/** @typedef {import("./types.js").Reader} Reader */
+
+const THUMBNAIL = 112;
+const DEFAULT_SCORE = 0.8;
+
+/** @type {import("./types.js").Site} */
+const site = await (await fetch("site.json")).json();
+
+const readers = /** @type {Record<string, Reader>} */ ({});
+if (site.server) readers.server = new ServerReader(say);
+if (site.device) readers.device = new DeviceReader(site.device, showLoading);
+
+const state = {
+  reader: readers.server ?? readers.device,
+  pictures: /** @type {Picture[]} */ ([]),
+  current: /** @type {Picture | null} */ (null),
+  selected: /** @type {number | null} */ (null),
+  minFace: /** @type {number | null} */ (null),
+  minScore: DEFAULT_SCORE,
+  live: /** @type {Live | null} */ (null),
+  liveAnswer: /** @type {Answer | null} */ (null),
+  busy: false,
+};
+
+// --- modes ---------------------------------------------------------------------------------------------------------
+
+/** @param {string} mode */
+function setMode(mode) {
+  state.reader = readers[mode] ?? state.reader;
+  for (const radio of document.querySelectorAll("input[name=mode]")) {
+    const input = /** @type {HTMLInputElement} */ (radio);
+    input.checked = input.value === state.reader.mode;
+    /** @type {HTMLElement} */ (input.closest("label")).hidden = !readers[input.value];
+  }
+  $("modes").hidden = false;
+  $("mode-note").textContent =
+    state.reader.mode === "device"
+      ? "Pictures stay in this browser. Nothing is sent."
+      : `Pictures go to ${location.host} to be read. They are not stored.`;
+  if (state.reader instanceof DeviceReader) {
+    state.reader.ready().then(keepOffline, (error) => say(error.message, true));
+  }
+}
+
+/** Keep the device mode's files for when there is no network. */
+function keepOffline() {
+  navigator.serviceWorker?.ready.then((worker) => worker.active?.postMessage({ keep: site.device_files }));
+}
+
+/** @param {number | null} share */
+function showLoading(share) {
+  $("progress").hidden = share === null;
+  if (share === null) return;
+  $("progress").querySelector("label").textContent = `Loading the reader, ${percent(share)}`;
+  $("progress-bar").value = share;
+}
+
+// --- pictures ------------------------------------------------------------------------------------------------------
+
+/** @param {Iterable<File>} files */
+function add(files) {
+  const all = [...files];
+  const video = all.find((file) => file.type.startsWith("video/"));
+  if (video) return void startVideo(video);
+  stopLive();
+  const added = all.map((file) => newPicture(file, file.name || "pasted.png"));
+  if (!added.length) return;
+  state.pictures.push(...added);
+  choose(added[0]);
+  work();
+}
+
+let count = 0;
+
+/** @param {Blob} file @param {string} name @returns {Picture} */
+function newPicture(file, name) {
+  return { id: count++, name, file, status: "waiting", width: 0, height: 0, rows: [], error: null, model: null, ms: 0, minFace: null, mode: state.reader.mode, thumbnail: null };
+}
+
+/** Read what waits, the chosen picture first. */
+async function work() {
+  if (state.busy) return;
+  state.busy = true;
+  for (;;) {
+    const waiting = state.pictures.filter((each) => each.status === "waiting");
+    const next = waiting.find((each) => each === state.current) ?? waiting[0];
+    if (!next) break;
+    await readOne(next);
+    if (next === state.current) render();
+    drawStrip();
+    if (waiting.length > 1) say(`${plural(waiting.length - 1, "picture")} to go`);
+  }
+  state.busy = false;
+}
+
+/** @param {Picture} picture */
+async function readOne(picture) {
+  const { reader, minFace } = state;
+  picture.status = "reading";
+  picture.mode = reader.mode;
+  picture.minFace = minFace;
+  try {
+    const answer = await reader.read(picture.file, picture.name, { minFace });
+    Object.assign(picture, { status: "done", width: answer.width, height: answer.height, rows: answer.rows, model: answer.model, ms: answer.ms, error: null });
+    if (picture === state.current) announce(picture);
+  } catch (error) {
+    Object.assign(picture, { status: "failed", rows: [], error: /** @type {Error} */ (error).message });
+    if (picture === state.current) say(`${picture.name}: ${picture.error}`, true);
+  }
+}
+
+/** @param {Picture} picture */
+function announce(picture) {
+  say(`${picture.name}: ${picture.rows.length ? plural(picture.rows.length, "face") : "no face found"}, ${Math.round(picture.ms)} ms`);
+}
+
+/** Show a picture; read it when its turn comes. @param {Picture} picture */
+async function choose(picture) {
+  state.current = picture;
+  state.selected = null;
+  render();
+  drawStrip();
+  const bitmap = await createImageBitmap(picture.file, { colorSpaceConversion: "none" }).catch(() => null);
+  if (bitmap) {
+    if (!picture.width) Object.assign(picture, { width: bitmap.width, height: bitmap.height });
+    picture.thumbnail ??= thumbnail(bitmap);
+  }
+  if (state.current === picture) {
+    shownBitmap?.close();
+    shownBitmap = bitmap;
+    shownOf = picture;
+    render();
+    drawStrip();
+  } else bitmap?.close();
+}
+
+let shownBitmap = /** @type {ImageBitmap | null} */ (null);
+let shownOf = /** @type {Picture | null} */ (null);
+
+/** @param {ImageBitmap} bitmap */
+function thumbnail(bitmap) {
+  const scale = THUMBNAIL / Math.max(bitmap.width, bitmap.height);
+  const canvas = h("canvas", { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)), "aria-hidden": "true" });
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+function drawStrip() {
+  $("strip").hidden = state.pictures.length < 2 || state.live !== null;
+  const list = $("strip").querySelector("ul");
+  while (list.children.length > state.pictures.length) list.lastChild.remove();
+  state.pictures.forEach((picture, index) => {
+    const item = list.children[index] ?? list.appendChild(h("li", {}, h("button", { type: "button" })));
+    const button = item.firstChild;
+    const result = { waiting: "waiting", reading: "reading", failed: "cannot be read", done: plural(shown(picture.rows).length, "face") }[picture.status];
+    button.onclick = () => choose(picture);
+    button.className = picture.status;
+    button.setAttribute("aria-current", String(picture === state.current));
+    button.replaceChildren(...(picture.thumbnail ? [picture.thumbnail] : [h("span", { class: "blank" })]), h("span", { class: "name", text: picture.name }), h("small", { text: result }));
+  });
+}
+
+// --- what is shown -------------------------------------------------------------------------------------------------
+
+/** Those that pass the sliders. @param {Row[]} rows */
+function shown(rows) {
+  return rows.filter((row) => {
+    const [x1, y1, x2, y2] = row.box_xyxy;
+    return row.score >= state.minScore - 1e-9 && (state.minFace === null || Math.max(x2 - x1, y2 - y1) >= state.minFace);
+  });
+}
+
+/** The smallest face that is looked for when nobody says, as the detector does. @param {number} width @param {number} height */
+const automatic = (width, height) => Math.max(20, 0.02 * Math.max(width, height));
+
+function render() {
+  const { current, live, liveAnswer } = state;
+  const some = Boolean(current || live || liveAnswer);
+  document.body.classList.toggle("empty", !some);
+  for (const [id, hidden] of Object.entries({ drop: some, picture: !some, side: !some, tools: !some, clear: !some || live, timeline: !live && !$("timeline").rows().length })) $(id).hidden = hidden;
+  if (liveAnswer) return renderFaces(liveAnswer.rows, liveAnswer.model, null, liveAnswer.width, liveAnswer.height);
+  if (!current) return;
+  const bitmap = shownOf === current ? shownBitmap : null;
+  const { width, height, status } = current;
+  if (width) $("picture").show(bitmap, width, height, `${current.name}, ${width} × ${height}`);
+  const note = bitmap || status !== "done" || shownOf !== current ? null : " This browser cannot show the picture; the boxes are right.";
+  if (note) say(note, true);
+  const message = { waiting: "Waiting…", reading: "Reading…", failed: current.error, done: null }[status];
+  renderFaces(current.rows, current.model, message, width || 1, height || 1);
+}
+
+/**
+ * @param {Row[]} rows
+ * @param {import("./types.js").Model | null} model
+ * @param {string | null} message
+ * @param {number} width
+ * @param {number} height
+ */
+function renderFaces(rows, model, message, width, height) {
+  const visible = shown(rows);
+  if (!visible.some((row) => row.face === state.selected)) state.selected = visible[0]?.face ?? null;
+  $("picture").mark(visible, state.selected);
+  $("faces").show(visible, rows.length - visible.length, state.selected, model, message);
+  const least = state.minFace ?? Math.round(state.live ? Math.max(20, state.reader.liveMinFace * Math.max(width, height)) : automatic(width, height));
+  if (document.activeElement !== $("min-face")) $("min-face").value = least;
+  $("min-face-value").textContent = `${least} px`;
+  $("min-score-value").textContent = percent(state.minScore);
+  $("model").textContent = model
+    ? `Read ${state.reader.mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
+    : "";
+}
+
+/** @param {number} face */
+function select(face) {
+  state.selected = face;
+  $("picture").select(face);
+  $("faces").select(face);
+}
+
+// --- camera and video ----------------------------------------------------------------------------------------------
+
+function askForCamera() {
+  $("notice-where").textContent =
+    state.reader.mode === "device" ? "The camera's pictures stay in this browser. Nothing is sent or stored." : `The camera's pictures go to ${location.host} to be read. They are not stored.`;
+  $("notice").showModal();
+}
+
+async function startCamera() {
+  $("notice").close();
+  if (!navigator.mediaDevices?.getUserMedia) return say("This browser gives the camera only to pages from https:// or from this computer.", true);
+  const video = newVideo();
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ audio: false, video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" } });
+  } catch (error) {
+    const name = /** @type {DOMException} */ (error).name;
+    const why = { NotAllowedError: "The browser was told not to open it.", NotFoundError: "There is none.", NotReadableError: "Another program uses it." }[name] ?? name;
+    return say(`The camera did not open. ${why}`, true);
+  }
+  startLive(video, "camera", "camera");
+}
+
+/** @param {File} file */
+async function startVideo(file) {
+  const video = newVideo();
+  video.src = URL.createObjectURL(file);
+  const opened = await new Promise((resolve) => {
+    video.onloadeddata = () => resolve(true);
+    video.onerror = () => resolve(false);
+  });
+  if (!opened) return say(`${file.name}: this browser cannot play it. Try MP4 (H.264) or WebM.`, true);
+  startLive(video, file.name, "video");
+}
+
+function newVideo() {
+  const video = h("video", { playsinline: true });
+  video.muted = true;
+  return video;
+}
+
+/** @param {HTMLVideoElement} video @param {string} name @param {"camera" | "video"} kind */
+function startLive(video, name, kind) {
+  stopLive();
+  state.current = null;
+  state.selected = null;
+  $("timeline").reset(kind === "video" && Number.isFinite(video.duration) ? video.duration : 0);
+  state.live = new Live(video, {
+    name, kind,
+    reader: () => state.reader,
+    minFace: () => state.minFace,
+    frame: showFrame,
+    failed: (error) => say(error.message, true),
+    ended: () => {
+      $("timeline").summarize();
+      $("pause").textContent = "Play again";
+    },
+  });
+  $("pause").textContent = "Pause";
+  for (const [id, hidden] of Object.entries({ stop: false, pause: kind === "camera", choose: true, camera: true, strip: true })) $(id).hidden = hidden;
+  $("stop").textContent = kind === "camera" ? "Stop the camera" : "Close the video";
+  render();
+  video.play().catch((error) => say(`The video does not play: ${error.message}`, true));
+  say(kind === "camera" ? "The camera is on." : `Reading ${name}.`);
+}
+
+/** @param {Answer} answer @param {number} time */
+function showFrame(answer, time) {
+  state.liveAnswer = { ...answer, bitmap: undefined };
+  if (answer.bitmap) $("picture").show(answer.bitmap, answer.width, answer.height, state.live?.plan.name ?? "");
+  $("timeline").add(answer.rows, time, answer.model.classes);
+  render();
+  const parts = answer.parts ? `, detector ${Math.round(answer.parts.detect)} ms, expressions ${Math.round(answer.parts.classify)} ms` : "";
+  $("speed").textContent = `${(state.live?.rate ?? 0).toFixed(0)} frames/s${parts}`;
+}
+
+function stopLive() {
+  if (!state.live) return;
+  state.live.stop();
+  $("timeline").summarize();
+  const last = state.liveAnswer;
+  state.live = null;
+  for (const [id, hidden] of Object.entries({ stop: true, pause: true, choose: false, camera: false })) $(id).hidden = hidden;
+  $("speed").textContent = "";
+  say("Stopped.");
+  if (last) render();
+  else reset();
+}
+
+function togglePlay() {
+  const video = state.live?.video;
+  if (!video) return;
+  if (video.paused) video.play();
+  else video.pause();
+  $("pause").textContent = video.paused ? "Play" : "Pause";
+}
+
+/** Leave the last frame of a camera or a video. */
+function leaveFrames() {
+  state.liveAnswer = null;
+  $("timeline").reset(0);
+}
+
+function reset() {
+  stopLive();
+  leaveFrames();
+  Object.assign(state, { pictures: [], current: null, selected: null });
+  render();
+  drawStrip();
+  $("choose").focus();
+}
+
+// --- keeping -------------------------------------------------------------------------------------------------------
+
+function everyRow() {
+  if (state.liveAnswer) return { rows: shown($("timeline").rows()), classes: state.liveAnswer.model.classes };
+  const rows = state.pictures.flatMap((each) => (each.error !== null ? [/** @type {any} */ ({ source: each.name, frame: 0, error: each.error })] : shown(each.rows)));
+  return { rows, classes: state.pictures.find((each) => each.model)?.model?.classes ?? [] };
+}
+
+function keepName() {
+  return (state.live?.plan.name ?? state.current?.name ?? "mien").replace(/\.[^.]+$/, "") || "mien";
+}
+
+const keepers = /** @type {Record<string, () => unknown>} */ ({
+  "save-csv": () => {
+    const { rows, classes } = everyRow();
+    save(new Blob([csv(rows, classes)], { type: "text/csv" }), "faces.csv");
+  },
+  "save-json": () => save(new Blob([JSON.stringify(everyRow().rows, null, 2)], { type: "application/json" }), "faces.json"),
+  "save-png": async () => {
+    const rows = shown(state.liveAnswer?.rows ?? state.current?.rows ?? []);
+    save(await png($("picture").canvas, $("picture").size, rows), `${keepName()}-faces.png`);
+  },
+  "copy-curl": () => copy("curl"),
+  "copy-python": () => copy("python"),
+});
+
+/** @param {"curl" | "python"} kind */
+async function copy(kind) {
+  const { current, minFace } = state;
+  const model = current?.model ?? state.liveAnswer?.model;
+  const mode = current?.mode ?? state.reader.mode;
+  const text = snippets({ mode, name: current?.name ?? "frame.jpg", type: current?.file.type ?? "image/jpeg", url: readUrl(minFace), model: model?.name ?? "default", minFace })[kind];
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`Copied: ${text.split("\n")[0]}${text.includes("\n") ? " …" : ""}`);
+  } catch {
+    $("snippet").querySelector("pre").textContent = text;
+    $("snippet").showModal();
+  }
+}
+
+// --- wiring --------------------------------------------------------------------------------------------------------
+
+function wire() {
+  $("choose").onclick = () => $("files").click();
+  $("files").onchange = () => {
+    leaveFrames();
+    add($("files").files);
+    $("files").value = "";
+  };
+  $("camera").onclick = askForCamera;
+  $("notice-open").onclick = startCamera;
+  $("notice-cancel").onclick = () => $("notice").close();
+  $("snippet").querySelector("button").onclick = () => $("snippet").close();
+  $("stop").onclick = stopLive;
+  $("pause").onclick = togglePlay;
+  $("clear").onclick = reset;
+  for (const [id, keep] of Object.entries(keepers)) $(id).onclick = () => Promise.resolve(keep()).catch((error) => say(error.message, true));
+  for (const id of ["picture", "faces"]) $(id).addEventListener("face", (/** @type {CustomEvent} */ event) => select(event.detail));
+  $("timeline").addEventListener("seek", (/** @type {CustomEvent} */ event) => {
+    if (state.live?.plan.kind === "video") state.live.video.currentTime = event.detail;
+  });
+  wireSliders();
+  wireDrops();
+  for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", () => changeMode(/** @type {HTMLInputElement} */ (radio).value));
+  addEventListener("pagehide", () => state.live?.stop());
+}
+
+function wireSliders() {
+  $("min-face").oninput = () => {
+    state.minFace = Number($("min-face").value);
+    render();
+    drawStrip();
+  };
+  $("min-face").onchange = () => {
+    // A face smaller than was looked for needs another look; the others only a filter.
+    for (const picture of state.pictures) {
+      if (picture.status === "done" && Number(state.minFace) < (picture.minFace ?? automatic(picture.width, picture.height))) picture.status = "waiting";
+    }
+    work();
+  };
+  $("min-score").oninput = () => {
+    state.minScore = Number($("min-score").value) / 100;
+    render();
+    drawStrip();
+  };
+}
+
+function wireDrops() {
+  for (const name of ["dragenter", "dragover"]) {
+    addEventListener(name, (event) => {
+      event.preventDefault();
+      document.body.classList.add("dragging");
+    });
+  }
+  addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("dragging");
+  });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dragging");
+    if (event.dataTransfer?.files.length) {
+      leaveFrames();
+      add(event.dataTransfer.files);
+    } else say("That is no file. Drop pictures or a video.");
+  });
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => /^(image|video)\//.test(file.type));
+    if (!files.length) return say("There is no picture on the clipboard.");
+    leaveFrames();
+    add(files);
+  });
+}
+
+/** @param {string} mode */
+function changeMode(mode) {
+  localStorage.setItem("mode", mode);
+  setMode(mode);
+  for (const picture of state.pictures) picture.status = "waiting";
+  work();
+}
+
+function showSamples() {
+  for (const sample of site.samples) {
+    const button = h("button", { type: "button", onclick: () => addSample(sample) }, h("img", { src: sample.file, alt: sample.alt, loading: "lazy" }), h("span", { text: sample.title }));
+    $("samples").append(button);
+  }
+}
+
+/** @param {{file: string}} sample */
+async function addSample({ file }) {
+  const response = await fetch(file).catch(() => null);
+  if (!response?.ok) return say("The sample is not there.");
+  add([new File([await response.blob()], file.split("/").pop() ?? file, { type: "image/jpeg" })]);
+}
+
+wire();
+showSamples();
+render();
+$("about").textContent = `mien ${site.version}. The page loads nothing from anywhere else.`;
+setMode(readers[localStorage.getItem("mode") ?? ""] ? /** @type {string} */ (localStorage.getItem("mode")) : state.reader.mode);
+document.documentElement.dataset.ready = "true";
+navigator.serviceWorker?.register("sw.js").catch(() => undefined);

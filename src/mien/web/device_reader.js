@@ -1,0 +1,112 @@
+/** Reads pictures on this device: hands them to a worker and waits. Nothing here or there sends anything. */
+
+/** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Options} Options */
+/** @typedef {import("./types.js").Reader} Reader */
+
+/** Threads that do not start within this time are not waited for; one is enough. */
+const THREADS_MS = 6000;
+const MOST_THREADS = 4;
+
+/** @implements {Reader} */
+export class DeviceReader {
+  mode = /** @type {const} */ ("device");
+  liveMinFace = 1 / 16;
+  threads = 0;
+  #next = 0;
+  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
+  #waiting = new Map();
+  /** @type {Worker | null} */
+  #worker = null;
+  /** @type {Promise<void> | null} */
+  #ready = null;
+
+  /**
+   * @param {import("./types.js").DeviceSite} site
+   * @param {(share: number | null) => void} progress  0..1 while the files load; null when they have
+   */
+  constructor(site, progress) {
+    this.site = site;
+    this.progress = progress;
+  }
+
+  /** Load the networks; at once if that was done. @returns {Promise<void>} */
+  ready() {
+    this.#ready ??= this.#start().catch((error) => {
+      this.#ready = null;
+      throw error;
+    });
+    return this.#ready;
+  }
+
+  /** @param {Blob} file @param {string} name @param {Options} options */
+  read(file, name, options) {
+    return this.#ask({ picture: file, name, ...options });
+  }
+
+  /** @param {ImageBitmap} bitmap @param {string} name @param {Options} options */
+  live(bitmap, name, options) {
+    return this.#ask({ picture: bitmap, name, ...options }, [bitmap]);
+  }
+
+  /** @param {Record<string, unknown>} question @param {Transferable[]} [moved] @returns {Promise<Answer>} */
+  async #ask(question, moved = []) {
+    await this.ready();
+    const start = performance.now();
+    const id = this.#next++;
+    const answer = await new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker?.postMessage({ id, ...question }, moved);
+    });
+    return { ...answer, ms: performance.now() - start };
+  }
+
+  async #start() {
+    const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
+    try {
+      await this.#open(threads);
+    } catch (error) {
+      if (threads === 1) throw error;
+      await this.#open(1);
+    }
+  }
+
+  /** @param {number} threads @returns {Promise<void>} */
+  #open(threads) {
+    this.#worker?.terminate();
+    const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    this.#worker = worker;
+    return new Promise((resolve, reject) => {
+      let limit = 0;
+      worker.onerror = (event) => {
+        reject(new Error(`The reader could not start in this browser${event.message ? `: ${event.message}` : "."}`));
+        this.#fail();
+      };
+      worker.onmessage = ({ data }) => {
+        if (data.kind === "loading") this.progress(data.share);
+        else if (data.kind === "loaded") limit = setTimeout(() => reject(new Error("The reader did not start.")), threads > 1 ? THREADS_MS : 60_000);
+        else if (data.kind === "ready") {
+          clearTimeout(limit);
+          this.progress(null);
+          this.threads = threads;
+          resolve();
+        } else if (data.kind === "failed") reject(new Error(data.message));
+        else this.#settle(data);
+      };
+      worker.postMessage({ kind: "start", site: this.site, base: document.baseURI, threads });
+    });
+  }
+
+  /** @param {{id: number, error?: string, answer?: Answer}} data */
+  #settle({ id, error, answer }) {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error !== undefined) waiting?.reject(new Error(error));
+    else waiting?.resolve(answer);
+  }
+
+  #fail() {
+    for (const { reject } of this.#waiting.values()) reject(new Error("The reader stopped. Load the page again."));
+    this.#waiting.clear();
+  }
+}

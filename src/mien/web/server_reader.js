@@ -1,0 +1,87 @@
+/** Reads pictures on the server, by `/v1/read` and `/v1/live`. The only module of the page that sends a picture. */
+
+/** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Options} Options */
+/** @typedef {import("./types.js").Reader} Reader */
+
+const TRIES = 5;
+
+const BECAUSE = /** @type {Record<number, string>} */ ({
+  401: "The server wants a token, and this page has none.",
+  403: "The server does not answer this page.",
+  413: "The picture is larger than the server takes.",
+  415: "The server does not know this kind of file.",
+  429: "The server is busy. Try again in a moment.",
+  503: "The server is starting or stopping. Try again in a moment.",
+  504: "The server took too long. Try again in a moment.",
+});
+
+/** @implements {Reader} */
+export class ServerReader {
+  mode = /** @type {const} */ ("server");
+  liveMinFace = 1 / 16;
+
+  /** @param {(text: string) => void} tell  hears of waiting */
+  constructor(tell) {
+    this.tell = tell;
+  }
+
+  /** @param {Blob} file @param {string} name @param {Options} options */
+  async read(file, name, options) {
+    return this.#ask(readUrl(options.minFace), file, name);
+  }
+
+  /** @param {ImageBitmap} bitmap @param {string} name @param {Options} options @returns {Promise<Answer>} */
+  async live(bitmap, name, options) {
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(bitmap, 0, 0);
+    const jpeg = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+    return { ...(await this.#ask(readUrl(options.minFace, "v1/live"), jpeg, name)), bitmap };
+  }
+
+  /** @param {string} url @param {Blob} body @param {string} name @returns {Promise<Answer>} */
+  async #ask(url, body, name) {
+    const start = performance.now();
+    const response = await this.#post(url, body);
+    const answer = await response.json().catch(() => null);
+    if (!response.ok) throw new Error(reason(answer) ?? BECAUSE[response.status] ?? `The server answered with status ${response.status}.`);
+    const picture = answer?.pictures?.[0];
+    if (!picture) throw new Error("The server's answer holds no picture. Is it another version of mien?");
+    if (picture.error) throw new Error(picture.error);
+    const rows = picture.faces.filter((/** @type {any} */ row) => row.frame === picture.faces[0].frame).map((/** @type {any} */ row) => ({ ...row, source: name }));
+    return { model: answer.model, width: picture.width, height: picture.height, rows, ms: performance.now() - start };
+  }
+
+  /** @param {string} url @param {Blob} body */
+  async #post(url, body) {
+    for (let attempt = 1; ; attempt++) {
+      let response;
+      try {
+        response = await fetch(url, { method: "POST", body, headers: { "Content-Type": body.type || "application/octet-stream", Accept: "application/json" } });
+      } catch {
+        throw new Error("The server cannot be reached. Is it running?");
+      }
+      if (![429, 503].includes(response.status) || attempt === TRIES) return response;
+      const seconds = Math.min(Math.max(Number(response.headers.get("Retry-After")) || attempt, 0.1), 30);
+      this.tell(`The server is busy. Trying again in ${Math.ceil(seconds)} s.`);
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    }
+  }
+}
+
+/**
+ * Where a picture is sent.
+ * @param {number | null} minFace
+ * @param {string} [route]
+ */
+export function readUrl(minFace, route = "v1/read") {
+  const url = new URL(route, document.baseURI);
+  if (minFace !== null) url.searchParams.set("min_face", String(minFace));
+  return url.href;
+}
+
+/** @param {any} answer */
+function reason(answer) {
+  const found = answer?.error ?? answer?.detail ?? answer?.message;
+  return typeof found === "string" ? found : typeof found?.message === "string" ? found.message : null;
+}

@@ -1,0 +1,89 @@
+/** How readings are worded and colored: the same everywhere on the page. */
+
+/** @typedef {import("./types.js").Row} Row */
+/** @typedef {import("./types.js").Model} Model */
+
+/** Okabe and Ito's palette, as in mien's pictures (https://jfly.uni-koeln.de/color/). */
+const COLORS = /** @type {Record<string, string>} */ ({
+  angry: "#d55e00", contempt: "#e69f00", disgust: "#009e73", fear: "#cc79a7",
+  happy: "#f0e442", neutral: "#bbbbbb", sad: "#0072b2", surprise: "#56b4e9",
+});
+
+/** @param {string} label */
+export function color(label) {
+  if (COLORS[label]) return COLORS[label];
+  let sum = 0;
+  for (const letter of label) sum = (sum * 31 + (letter.codePointAt(0) ?? 0)) >>> 0;
+  return Object.values(COLORS)[sum % 8];
+}
+
+/** Dark on light colors, white on dark ones. @param {string} label */
+export function ink(label) {
+  const value = parseInt(color(label).slice(1), 16);
+  const light = 0.299 * (value >> 16) + 0.587 * ((value >> 8) & 255) + 0.114 * (value & 255);
+  return light > 125 ? "#101114" : "#ffffff";
+}
+
+/** @param {number} share  0..1 */
+export const percent = (share) => `${share > 0 && share < 0.005 ? "<1" : Math.round(share * 100)} %`;
+
+/**
+ * Classes and their probabilities, largest first.
+ * @param {Row} row
+ * @returns {[string, number][]}
+ */
+export const ranked = (row) => Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]);
+
+/** Less than this many points between the two likeliest classes is no clear answer. */
+const CLEAR_LEAD = 0.1;
+/** Nor is a likeliest class with less than this. */
+const CLEAR_SHARE = 0.4;
+
+/**
+ * Whether no expression stands out.
+ * @param {Row} row
+ */
+export function unsure(row) {
+  if (typeof row.unsure === "boolean") return row.unsure;
+  const [first, second] = ranked(row);
+  return first[1] < CLEAR_SHARE || (second !== undefined && first[1] - second[1] < CLEAR_LEAD);
+}
+
+/**
+ * The reading in a few words, "happy 95 %" or "not sure: sad or neutral".
+ * @param {Row} row
+ */
+export function short(row) {
+  const [first, second] = ranked(row);
+  return unsure(row) && second ? `not sure: ${first[0]} or ${second[0]}` : `${first[0]} ${percent(first[1])}`;
+}
+
+/**
+ * The reading as a sentence that says what the number means.
+ * @param {Row} row
+ * @param {Model | null} model
+ */
+export function sentence(row, model) {
+  const [first, second] = ranked(row);
+  const people = model?.answer === "people";
+  if (unsure(row) && second) {
+    return people
+      ? `Not sure: about ${Math.round(first[1] * 100)} of 100 people would say ${first[0]}, ${Math.round(second[1] * 100)} would say ${second[0]}.`
+      : `Not sure: ${first[0]} (${percent(first[1])}) and ${second[0]} (${percent(second[1])}) are close.`;
+  }
+  return people
+    ? `About ${Math.round(first[1] * 100)} of 100 people would say ${first[0]}.`
+    : `Most likely ${first[0]}, ${percent(first[1])}.`;
+}
+
+/** What the bars show. @param {Model | null} model */
+export const measure = (model) => (model?.answer === "people" ? "Share of people who would say so" : "Probability");
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+
+/** @param {number} seconds */
+export function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}.${Math.floor((seconds - whole) * 10)}`;
+}

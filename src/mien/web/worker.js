@@ -1,0 +1,158 @@
+/** Runs the detector and the model in ONNX Runtime Web, beside the page. It fetches files and sends nothing. */
+
+import { cut } from "./crop.js";
+import { detect } from "./detector.js";
+import { bgr } from "./pixels.js";
+
+/** @typedef {import("./types.js").DeviceSite} DeviceSite */
+
+/** Faces with a lower score are never shown; the page's slider begins here. */
+const MIN_SCORE = 0.5;
+const MAX_PIXELS = 100_000_000;
+
+/** @type {any} */
+let ort;
+/** @type {any} */
+let detector;
+/** @type {any} */
+let classifier;
+/** @type {DeviceSite["model"]} */
+let model;
+/** @type {OffscreenCanvas | undefined} */
+let canvas;
+
+self.onmessage = async ({ data }) => {
+  if (data.kind === "start") {
+    start(data).then(
+      () => postMessage({ kind: "ready" }),
+      (error) => postMessage({ kind: "failed", message: `The reader could not start: ${error.message ?? error}` }),
+    );
+    return;
+  }
+  const { id, picture, name, minFace } = data;
+  try {
+    const bitmap = picture instanceof Blob ? await decodeFile(picture, name) : picture;
+    const answer = await read(bitmap, name, minFace);
+    if (picture instanceof Blob) {
+      bitmap.close();
+      postMessage({ id, answer });
+    } else postMessage({ id, answer: { ...answer, bitmap } }, { transfer: [bitmap] });
+  } catch (error) {
+    postMessage({ id, error: /** @type {Error} */ (error).message ?? String(error) });
+  }
+};
+
+/** @param {{site: DeviceSite, base: string, threads: number}} plan */
+async function start({ site, base, threads }) {
+  const parts = [site.wasm, site.detector, site.model];
+  const total = parts.reduce((sum, part) => sum + part.bytes, 0);
+  let loaded = 0;
+  const got = (/** @type {number} */ bytes) => {
+    loaded += bytes;
+    postMessage({ kind: "loading", share: Math.min(loaded / total, 1) });
+  };
+  const script = import(new URL(site.script.file, base).href);
+  const [wasm, face, expression] = await Promise.all(parts.map((part) => load(new URL(part.file, base), got)));
+  ort = await script;
+  postMessage({ kind: "loaded" });
+  Object.assign(ort.env.wasm, { numThreads: threads, proxy: false, wasmBinary: wasm.buffer, wasmPaths: { mjs: new URL(site.glue.file, base).href } });
+  ort.env.logLevel = "error";
+  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
+  detector = await ort.InferenceSession.create(face, options);
+  classifier = await ort.InferenceSession.create(expression, options);
+  model = site.model;
+}
+
+/** @param {URL} url @param {(bytes: number) => void} got @returns {Promise<Uint8Array>} */
+async function load(url, got) {
+  const response = await fetch(url);
+  if (!response.ok || !response.body) throw new Error(`${url.pathname} is not there (status ${response.status})`);
+  const chunks = [];
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    got(value.length);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
+/** @param {Blob} file @param {string} name */
+async function decodeFile(file, name) {
+  if (!file.size) throw new Error(`${name} is empty.`);
+  try {
+    return await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  } catch {
+    throw new Error(`${name} is no picture that this browser can read. JPEG, PNG, WebP and GIF work everywhere.`);
+  }
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {string} name
+ * @param {number | null} minFace
+ */
+async function read(bitmap, name, minFace) {
+  const { width, height } = bitmap;
+  if (width * height > MAX_PIXELS) throw new Error(`${name} has ${width} × ${height} pixels; at most ${MAX_PIXELS / 1e6} million can be read here.`);
+  const pixels = pixelsOf(bitmap);
+  const begun = performance.now();
+  const faces = await detect(pixels, minFace, MIN_SCORE, runDetector);
+  const found = performance.now();
+  const probabilities = await classify(faces.map((face) => cut(pixels, face, model.manifest.crop, model.manifest.input)));
+  const parts = { detect: found - begun, classify: performance.now() - found };
+  const rows = faces.map((face, index) => rowOf(face, index, probabilities[index], name));
+  const { classes } = model.manifest;
+  return { model: { name: model.name, version: null, sha256: model.sha256, classes, answer: model.answer }, width, height, rows, parts };
+}
+
+/** @param {ImageBitmap} bitmap */
+function pixelsOf(bitmap) {
+  const { width, height } = bitmap;
+  if (canvas?.width !== width || canvas.height !== height) canvas = new OffscreenCanvas(width, height);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  context.fillStyle = "#fff"; // behind what is transparent, as in Python
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  return bgr(context.getImageData(0, 0, width, height).data, width, height);
+}
+
+/** @param {import("./pixels.js").Pixels} input */
+async function runDetector(input) {
+  const picture = new ort.Tensor("uint8", input.data, [1, input.height, input.width, 3]);
+  const outputs = await detector.run({ picture });
+  return { scores: outputs.scores.data, boxes: outputs.boxes.data, landmarks: outputs.landmarks.data };
+}
+
+/** @param {Uint8Array[]} crops @returns {Promise<number[][]>} */
+async function classify(crops) {
+  if (!crops.length) return [];
+  const { input, classes } = model.manifest;
+  const size = crops[0].length;
+  const data = new Uint8Array(size * crops.length);
+  crops.forEach((crop, index) => data.set(crop, index * size));
+  const tensor = new ort.Tensor("uint8", data, [crops.length, input.height, input.width, input.channels]);
+  const outputs = await classifier.run({ [input.name]: tensor }, [model.output]);
+  const values = outputs[model.output].data;
+  return crops.map((_, index) => Array.from(values.subarray(index * classes.length, (index + 1) * classes.length)));
+}
+
+const rounded = (/** @type {number} */ value, /** @type {number} */ digits) => Number(value.toFixed(digits)) + 0;
+
+/**
+ * @param {import("./detector.js").Face} face
+ * @param {number} index
+ * @param {number[]} shares
+ * @param {string} name
+ */
+function rowOf(face, index, shares, name) {
+  const { classes } = model.manifest;
+  const best = shares.indexOf(Math.max(...shares));
+  return {
+    source: name, frame: 0, time_s: null, face: index, track: null,
+    box_xyxy: face.box.map((value) => rounded(value, 2)), score: rounded(face.score, 6), detector: face.detector,
+    landmarks_xy: face.landmarks.map((point) => point.map((value) => rounded(value, 2))),
+    label: classes[best], confidence: rounded(shares[best], 6),
+    probabilities: Object.fromEntries(classes.map((/** @type {string} */ label, /** @type {number} */ i) => [label, rounded(shares[i], 6)])), error: null,
+  };
+}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typer
 
-from mien_train.cli import compress, ensemble, trace, train, tune
+from mien_train.cli import compress, ensemble, export, trace, train, tune
 
 
 def register(app: typer.Typer) -> None:
     """Add all commands of training."""
-    for command in (train, tune, compress, ensemble, trace):
+    for command in (train, export, tune, compress, ensemble, trace):
         command.register(app)

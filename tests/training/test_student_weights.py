@@ -382,3 +382,25 @@ def test_the_command_takes_code_and_says_what_it_assumed(
     done, _, error = mien("export", "w.pth", "--classes", "a,b,c", "--out", "t.onnx")
     assert done == 2
     assert "module = my_net/classify.py:makeEmotionNet" in error
+
+
+def test_evaluate_and_predict_take_the_weights_themselves(
+    code: Path, data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save(make_student_network(f"{code}:makeDepthwise", 3).state_dict(), "w.pth")
+    told = ("--model", "w.pth", "--module", f"{code}:makeDepthwise")
+    done, out, error = mien("evaluate", data, *told, "--no-repeats", "--html", "page.html")
+    assert done == 0
+    assert "happy" in out
+    assert "assumed: mean 0.5" in error
+    picture = sorted((data / "validation/happy").iterdir())[0]
+    rows = ("predict", picture, *told, "--classes", ",".join(CLASSES), "--detector", "whole", "--out", "rows.csv")
+    assert mien(*rows)[0] == 0
+    assert "w" in Path("rows.csv").read_text()
+    done, _, error = mien(*rows, "--resume")
+    assert "complete" in error
+    assert mien("predict", picture, *told)[0] == 2
+    done, _, error = mien("predict", picture, "--classes", "happy,sad")
+    assert done == 2
+    assert "a bundle knows them" in error.replace("\n", " ").replace("│", "").replace("  ", " ")

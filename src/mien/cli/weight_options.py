@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from enum import Enum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import typer
+
+from mien.errors import BundleError
 
 PANEL = "For PyTorch weights (.pth)"
 
@@ -64,6 +71,57 @@ StdOption = Annotated[
         "--std", help="Divides after that, given like --mean; default: the code's, or 0.5.", rich_help_panel=PANEL
     ),
 ]
+
+
+@dataclass(frozen=True)
+class WeightOptions:
+    """The options, as they were given."""
+
+    network: str = ""
+    module: str = ""
+    classes: str = ""
+    size: str = ""
+    color: Color | None = None
+    mean: str = ""
+    std: str = ""
+
+
+class Converter(Protocol):
+    """Writes a bundle of PyTorch weights to `out`. `data_classes` are those of a labeled folder, if there is one."""
+
+    def __call__(self, weights: Path, out: Path, options: WeightOptions, data_classes: tuple[str, ...]) -> None: ...
+
+
+_converters: list[Converter] = []
+
+
+def add_converter(converter: Converter) -> None:
+    """Training calls this: the runtime alone cannot open PyTorch's weights."""
+    _converters.append(converter)
+
+
+@contextmanager
+def bundle_of(model: str, options: WeightOptions, data_classes: tuple[str, ...] = ()) -> Generator[str]:
+    """`model` itself, or, of PyTorch weights, a bundle made of them that lives as long as the context.
+
+    Raises:
+        BundleError: weights, where training is not installed.
+        MienError: see `mien export`.
+    """
+    if Path(model).suffix.lower() not in (".pth", ".pt"):
+        if any(astuple(options)):
+            raise typer.BadParameter(
+                "--network, --module, --classes, --size, --color, --mean and --std go with PyTorch weights (.pth); a "
+                "bundle knows them"
+            )
+        yield model
+        return
+    if not _converters:
+        raise BundleError(f"{model}: PyTorch weights need training; run: pip install 'mien[train]'")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / f"{Path(model).stem}.onnx"
+        _converters[0](Path(model), out, options, data_classes)
+        yield str(out)
 
 
 def names(text: str) -> tuple[str, ...]:

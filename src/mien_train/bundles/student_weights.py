@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.dataset import Split, has_split, open_dataset, read_split
+from mien.dataset import Split, has_split, read_split
 from mien.errors import DatasetError
 from mien.measure.metrics import accuracy, log_loss
 from mien.model.bundle import Bundle, write_bundle
@@ -53,6 +53,7 @@ def export_weights(
     about_data: str = "",
     licence: str = "",
     command: str = "",
+    created: str = "",
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Exported:
@@ -68,6 +69,7 @@ def export_weights(
         about_data: what the weights were trained on, for the manifest.
         licence: terms of data and weights, for the manifest.
         command: that gives the measurements again, for the manifest.
+        created: the time in the manifest; default: now.
         overwrite: replace `out`.
         progress: is told how far it is.
 
@@ -81,7 +83,7 @@ def export_weights(
         raise DatasetError(f"{data_root}: no folder 'validation'; measuring needs validation/<class>/")
     student = open_student(path, told, read_split(data_root, "validation").classes if data_root else ())
     measured = _read_measured(data_root, student, progress) if data_root else None
-    manifest = _manifest(student, name or path.stem, about_data, licence)
+    manifest = _manifest(student, name or path.stem, created or created_now(), about_data, licence)
     temperature = 1.0
     if measured:
         progress.update("measuring", 0, 1)
@@ -99,28 +101,10 @@ def export_weights(
     return Exported(written, {}, student.notes)
 
 
-def weights_as_bundle(path: Path, told: StudentOptions, data_root: Path | None = None, split: str = "") -> Bundle:
-    """A student's weights as a bundle in memory, to be asked and measured like any other.
-
-    Args:
-        path: see `export_weights`.
-        told: see `open_student`.
-        data_root: labeled data that it will be measured on; its classes, sorted, are the network's if none are told.
-        split: of that data.
-
-    Raises:
-        TrainingError: see `export_weights`.
-    """
-    classes = open_dataset(data_root, split).classes if data_root and not told.classes else ()
-    student = open_student(path, told, classes)
-    graph = to_onnx_checked(Deployed(student.network, len(student.classes), 1.0), student.input)
-    return Bundle(path, graph, _manifest(student, path.stem, "", ""), None, sealed=False)
-
-
-def _manifest(student: StudentNetwork, name: str, about_data: str, licence: str) -> Manifest:
+def _manifest(student: StudentNetwork, name: str, created: str, about_data: str, licence: str) -> Manifest:
     return Manifest(
         name=name,
-        created=created_now(),
+        created=created,
         classes=student.classes,
         input=student.input,
         crop=COURSE_CROP,

@@ -27,6 +27,9 @@ GOLDEN_CROPS = 8
 OPSET = 18
 """Version of ONNX's operators in graphs that the older converter makes; onnxruntime 1.20 runs it."""
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""How manifests write a time, in UTC."""
+
 AGREEMENT = 1e-4
 """Largest difference between a graph and its network, as a share of the largest value or of 1."""
 
@@ -164,7 +167,7 @@ def drawn_crops(spec: InputSpec) -> Crops:
 
 def created_now() -> str:
     """The time, UTC, as manifests write it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(timezone.utc).strftime(TIME)
 
 
 def _draw_face(canvas: NDArray[np.uint8], mood: float, opening: int, brow: int) -> None:

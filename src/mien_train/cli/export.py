@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import astuple, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +14,13 @@ import typer
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
-    Color,
     ColorOption,
     MeanOption,
     ModuleOption,
     NetworkOption,
     SizeOption,
     StdOption,
+    WeightOptions,
     height_width,
     names,
     numbers,
@@ -70,13 +72,13 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:
     """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
-    about_weights = (network, module, classes, size, color, mean, std)
+    about_weights = WeightOptions(network, module, classes, size, color, mean, std)
     if run.is_file() or (run.suffix in (".pth", ".pt") and not run.is_dir()):
         with named_extra():
-            told = student_options(*about_weights)
+            told = student_options(about_weights)
         result = _export_weights(run, out, data, name, about_data, licence, told, overwrite)
     else:
-        if any(about_weights):
+        if any(astuple(about_weights)):
             raise TrainingError(
                 f"{run}: expected a file of weights (.pth), as --network, --module, --classes, --size, --color, --mean "
                 f"and --std go with one, found {'a folder' if run.is_dir() else 'nothing'}; a run folder knows them: "
@@ -87,21 +89,35 @@ def export(
         typer.echo(line)
 
 
-def student_options(
-    network: str, module: str, classes: str, size: str, color: Color | None, mean: str, std: str
-) -> StudentOptions:
+def student_options(given: WeightOptions) -> StudentOptions:
     """The options as training takes them."""
     from mien_train.bundles.student_network import StudentOptions
 
     return StudentOptions(
-        network=network,
-        module=module,
-        classes=names(classes),
-        size=height_width(size),
-        color=color.value if color else None,
-        mean=numbers(mean, "--mean"),
-        std=numbers(std, "--std"),
+        network=given.network,
+        module=given.module,
+        classes=names(given.classes),
+        size=height_width(given.size),
+        color=given.color.value if given.color else None,
+        mean=numbers(given.mean, "--mean"),
+        std=numbers(given.std, "--std"),
     )
+
+
+def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_classes: tuple[str, ...]) -> None:
+    """Write a bundle of PyTorch weights for a command that takes bundles; what was assumed goes to stderr."""
+    with named_extra():
+        from mien_train.bundles.student_weights import export_weights
+        from mien_train.bundles.to_onnx import TIME
+
+        told = student_options(options)
+    told = replace(told, classes=told.classes or data_classes)
+    # The same weights give the same bundle each time: `mien predict --resume` looks whether the model changed.
+    written = weights.stat().st_mtime if weights.exists() else 0.0
+    for note in export_weights(
+        weights, out, told, created=f"{datetime.fromtimestamp(written, timezone.utc):{TIME}}"
+    ).notes:
+        typer.echo(f"assumed: {note}", err=True)
 
 
 def _export_run(

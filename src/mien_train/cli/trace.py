@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from mien.cli.models import BundleArgument, print_checks
-from mien.cli.weight_options import ColorOption, MeanOption, ModuleOption, NetworkOption, SizeOption, StdOption
+from mien.cli.weight_options import (
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+)
 from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
 
@@ -49,7 +57,7 @@ def trace(
     with named_extra():
         from mien_train.bundles.trace import trace as trace_bundle
 
-        told = student_options(network, module, "", size, color, mean, std)
+        told = student_options(WeightOptions(network, module, "", size, color, mean, std))
 
     loaded = load_bundle(bundle)
     checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)

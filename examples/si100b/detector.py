@@ -17,7 +17,7 @@ import torch
 
 from mien.detect import make_detector
 from mien.errors import DetectorError, MediaError, MienError
-from mien.media.image import IMAGE_SUFFIXES, read_image
+from mien.media import IMAGE_SUFFIXES, read_image
 from mien.model.bundle import load_bundle
 from mien.model.classify import classify
 from mien.model.crop import Crops, cut

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import ModelOption, ThreadsOption
-from mien.cli.output import name_items, write_file
+from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 from mien.cli.weight_options import (
     ClassesOption,
@@ -88,6 +88,7 @@ def evaluate(
     from mien.report import to_html, to_json, to_text
 
     found, train = open_dataset(data, split), training_split(data, split) if repeats else None
+    say_passed_over([found])
     if exclude:
         # A training run leaves out what is listed too: it is no repeat that the model saw.
         found, train = without(found, exclude), without(train, exclude) if train else None

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with train/<class>/ and validation/<class>/, or a CSV: path,label,split.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
     recipe: Annotated[
         Path | None,
@@ -56,6 +58,9 @@ def train(
 
     Several processes train one network together under torchrun: docs/training.md says how.
     """
+    from mien.dataset import check_training_data
+
+    check_training_data(data)  # a wrong path is told before torch is imported
     with named_extra():
         from mien_train.run.folder import Epoch
         from mien_train.run.train import choose_recipe, run

@@ -30,7 +30,7 @@ from mien_train.bundles.quantize import quantize, with_temperature
 from mien_train.bundles.to_onnx import Deployed, make_golden, to_onnx
 from mien_train.data import tensors
 from mien_train.data.packs import load_training_data
-from mien_train.networks.initial import load_initial
+from mien_train.networks.initial import load_initial, network_of
 from mien_train.networks.narrow import narrowed
 from mien_train.networks.networks import build_network, inner_width
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe
@@ -94,6 +94,15 @@ def test_int8_keeps_the_answers(int8: Compression, parent: Bundle, data: Path, r
     assert (before.argmax(1) == after.argmax(1)).all()
     assert int8.before.accuracy == int8.after.accuracy
     assert int8.lost == 0
+
+
+def test_training_starts_from_an_int8_bundle(int8: Compression, parent: Bundle, data: Path, run: Path):
+    assert int8.bundle is not None
+    images = packed(data, run).validation.images
+    pictures = tensors.normalise(tensors.to_tensor(images))
+    networks = [network_of(bundle, pictures) for bundle in (parent, int8.bundle)]
+    before, after = (tensors.predict_logits(n, images, "fp32").softmax(1) for n in networks)
+    assert (before - after).abs().max() < 0.05
 
 
 def test_int8_is_one_scale_a_channel_of_7_bits_and_unsigned_activations(int8: Compression):

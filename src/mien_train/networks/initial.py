@@ -108,7 +108,7 @@ def network_of(bundle: Bundle, images: Tensor) -> nn.Module:
     """
     seen, state, recipe = bundle.manifest.input, _tensors(bundle.model), _network_recipe(bundle)
     if recipe is None or "head.bias" not in state:
-        raise TrainingError(f"{bundle.path}: expected a network in floats that `mien train` made")
+        raise TrainingError(f"{bundle.path}: expected a network that `mien train` made")
     network = build_network(recipe, seen.channels, len(state["head.bias"]), seen.height)
     try:
         _unfold(network, state, {}, images)
@@ -137,13 +137,20 @@ def _other_head(name: str, tensor: Tensor, tensors: dict[str, Tensor]) -> bool:
 
 
 def _tensors(model: bytes) -> dict[str, Tensor]:
-    """The graph's tensors under the network's own names."""
+    """The graph's tensors under the network's own names; of an int8 graph, what its integers stand for."""
     graph = onnx.load_model_from_string(model).graph
-    return {
-        i.name.removeprefix("network."): torch.from_numpy(np.array(numpy_helper.to_array(i)))
-        for i in graph.initializer
-        if i.name.startswith("network.")
-    }
+    stored = {i.name: np.array(numpy_helper.to_array(i)) for i in graph.initializer if i.name.startswith("network.")}
+    tensors: dict[str, Tensor] = {}
+    for name, values in stored.items():
+        if name.endswith("_quantized"):
+            own = name.removesuffix("_quantized")
+            # One scale a channel; a bias names its own "..._quantized_scale". The zero points are 0.
+            scale = stored.get(f"{name}_scale", stored.get(f"{own}_scale"))
+            assert scale is not None
+            tensors[own] = torch.from_numpy(values * scale.reshape(-1, *[1] * (values.ndim - 1))).float()
+        elif not name.endswith(("_scale", "_zero_point")):
+            tensors[name] = torch.from_numpy(values)
+    return {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
 
 
 def _fresh_ends(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -113,8 +113,15 @@ class Recipe(_Part):
     label_share: float = Field(
         0.5, ge=0, le=1, description="target = this x the label + the rest x the votes, where there are votes"
     )
+    label_weight: float = Field(1.0, ge=0, le=10, description="weight of the output that learns the label, in the loss")
     votes_weight: float = Field(
-        0.0, ge=0, le=10, description="weight of an auxiliary output that learns the votes; it is not exported"
+        0.0, ge=0, le=10, description="weight of the output that learns the votes, in the loss; 0: there is none"
+    )
+    votes_teacher_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the votes' target that soft targets given as --teacher FILE.npz decide, averaged",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
     teacher_share: float = Field(

@@ -27,8 +27,8 @@ from mien_train.recipe import NetworkRecipe, parse_recipe
 
 _log = logging.getLogger("mien")
 
-FILES = (".pt", ".dat")
-"""How the names of files end that are not bundles: a run's weights, and dlib's."""
+FILES = (".pt", ".dat", ".npz")
+"""How the names of files end that are not bundles: a run's weights, dlib's, stored soft targets."""
 
 ENDS = ("stem", "head")
 """Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""

@@ -15,6 +15,7 @@ from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
 from mien_train.data.detected_views import detected_views
 from mien_train.data.packs import TrainingData, kept, load_training_data
+from mien_train.data.soft_targets import SUFFIX, load_soft_targets
 from mien_train.data.tensors import input_spec, resolve_precision
 from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe
@@ -56,7 +57,8 @@ def train(
         on_epoch, on_step, on_decode, on_prepare: called as the work goes on.
         initial: weights to start from instead of fresh ones: see `load_initial`.
         without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
-        teachers: bundles, or folders of finished runs, that decide `recipe.teacher_share` of the targets.
+        teachers: bundles, or folders of finished runs, that decide `recipe.teacher_share` of the targets; files of
+            soft targets (`.npz`) that decide `recipe.votes_teacher_share` of the votes' target.
         cache: where decoded pictures are kept, if not in the run's own folder.
 
     Returns:
@@ -67,10 +69,10 @@ def train(
         TrainingError: `run` holds a run with another recipe or other data, the loss is not finite, or there is a
             `teacher_share` without teachers or the other way round.
     """
-    if bool(teachers) != (recipe.teacher_share > 0):
-        raise TrainingError(
-            f"teacher_share is {recipe.teacher_share:g} and {len(teachers)} teachers are given; give both, or neither"
-        )
+    stored = [teacher for teacher in teachers if teacher.suffix == SUFFIX]
+    networks = [teacher for teacher in teachers if teacher.suffix != SUFFIX]
+    _check_teachers("teacher_share", recipe.teacher_share, len(networks), "teachers")
+    _check_teachers("votes_teacher_share", recipe.votes_teacher_share, len(stored), "files of soft targets")
     run.mkdir(parents=True, exist_ok=True)
     cache = cache or run / "cache"
     with joined() as group:
@@ -88,7 +90,10 @@ def train(
         if group.first:
             _mention_unread(data)
             _mention_few(data)
-        trainer = Trainer(recipe, data, group, initial, *_prepare(data, recipe, group, teachers, cache, on_prepare))
+        people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
+        trainer = Trainer(
+            recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, on_prepare), people
+        )
         for epoch in range(trainer.restore(run), recipe.epochs):
             result = trainer.run_epoch(epoch, on_step if group.first else lambda epoch, step, steps: None)
             if group.first:
@@ -100,6 +105,11 @@ def train(
         weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
         group.decide(lambda: save_state(weights, run / WEIGHTS))
     return run / WEIGHTS
+
+
+def _check_teachers(field: str, share: float, given: int, what: str) -> None:
+    if bool(given) != (share > 0):
+        raise TrainingError(f"{field} is {share:g} and {given} {what} are given; give both, or neither")
 
 
 def _mention_unread(data: TrainingData) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -67,6 +68,7 @@ class Trainer:
         initial: Path | None = None,
         taught: np.ndarray | Panel | None = None,
         views: np.ndarray | None = None,
+        people: np.ndarray | None = None,
     ) -> None:
         """Build what `recipe` asks for.
 
@@ -77,6 +79,8 @@ class Trainer:
             initial: weights to start from: see `load_initial`.
             taught: what the teachers say of each training picture, float `[N, K]`, or teachers to ask about each view.
             views: how a detector frames each training picture: see `mien_train.data.detected_views`.
+            people: what stored soft targets say people would choose, float `[N, K]`; a row of zeros where they are
+                silent.
 
         Raises:
             TrainingError: too few pictures for one batch, a batch that does not divide among the group, or pictures too
@@ -112,7 +116,7 @@ class Trainer:
         self.panel = taught if isinstance(taught, Panel) else None
         if isinstance(taught, np.ndarray):
             self.targets = (1 - recipe.teacher_share) * self.targets + recipe.teacher_share * taught
-        self.votes = data.train.votes / np.maximum(data.train.votes.sum(axis=1, keepdims=True), 1)
+        self.votes = votes_targets(data.train.votes, people, recipe.votes_teacher_share)
         self.chances = torch.from_numpy(sampling_chances(data.train.labels[data.train_rows], recipe.balance))
 
     def run_epoch(self, epoch: int, on_step: StepCallback) -> Epoch:
@@ -186,9 +190,9 @@ class Trainer:
         return as_floats(self.held[torch.from_numpy(rows).to(self.held.device, non_blocking=True)])
 
     def _loss(self, outputs: Tensor, targets: Tensor, votes: Tensor) -> Tensor:
-        """Cross-entropy with the targets, plus that of the auxiliary columns with the votes (0 for rows without)."""
+        """Cross-entropy with the targets, plus that of the columns that learn the votes (0 for rows without)."""
         classes = targets.shape[1]
-        loss = F.cross_entropy(outputs[:, :classes], targets)
+        loss = self.recipe.label_weight * F.cross_entropy(outputs[:, :classes], targets)
         if self.recipe.votes_weight:
             loss = loss + self.recipe.votes_weight * F.cross_entropy(outputs[:, classes:], votes)
         return loss
@@ -276,6 +280,22 @@ def check_sides(network: nn.Module, recipe: Recipe, channels: int) -> None:
             f"the recipe's network cannot take pictures of {side} x {side} ({error}); give it fewer stages, or larger "
             "pictures (size, start_size)"
         ) from error
+
+
+def votes_targets(
+    votes: NDArray[np.float32], people: NDArray[np.float32] | None, teacher_share: float
+) -> NDArray[np.float32]:
+    """The share of people for each class, float32 `[N, K]`: as they voted, mixed with what teachers say.
+
+    A row without votes has what the teachers say alone, and zeros where they are silent too.
+    """
+    counts = votes.sum(axis=1, keepdims=True)
+    shares = votes / np.maximum(counts, 1)
+    if people is None:
+        return shares
+    known = people.sum(axis=1, keepdims=True) > 0
+    mixed = np.where(counts > 0, (1 - teacher_share) * shares + teacher_share * people, people)
+    return np.where(known, mixed, shares).astype(np.float32)
 
 
 def spread_over(data: TrainingData) -> np.ndarray:

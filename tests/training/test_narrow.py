@@ -106,7 +106,7 @@ def test_other_classes_start_afresh(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):
     whole = network()
     bundle = write(tmp_path / "silent.onnx", whole, {})
-    with pytest.raises(TrainingError, match="expected a network in floats that `mien train` made"):
+    with pytest.raises(TrainingError, match="expected a network that `mien train` made"):
         network_of(bundle, IMAGES)
     with pytest.raises(TrainingError, match=r"has stages\.0\.attention\.excite\.bias too, which the network lacks"):
         load_initial(network(attention="none"), tmp_path / "silent.onnx", IMAGES)

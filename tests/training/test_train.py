@@ -202,7 +202,7 @@ def test_teachers_may_be_asked_about_every_view(data: Path, run: Path, tmp_path:
     tiny = tmp_path / "tiny.onnx"
     manifest = tiny_manifest(classes=CLASSES, input=tensors.input_spec(RECIPE))
     write_bundle(tiny, tiny_onnx(size=16), manifest, tiny_golden(16))
-    with pytest.raises(TrainingError, match="expected a network in floats that `mien train` made"):
+    with pytest.raises(TrainingError, match="expected a network that `mien train` made"):
         training.run(data, tmp_path / "none", pupil, 1, *[lambda *a: None] * 3, teachers=[tiny])
     with pytest.raises(TrainingError, match="not a run folder"):
         training.run(data, tmp_path / "other", pupil, 1, *[lambda *a: None] * 3, teachers=[data])

@@ -9,6 +9,7 @@
     ├── DatasetError        labelled data that cannot be used as asked
     ├── TrainingError       a recipe or run that cannot go on
     ├── RegistryError       a model name or version that is not there
+    ├── ServeError          a server that cannot start, or a request that it cannot answer
     └── OutputError         a result that cannot be written
 
 A message says what was expected, what was found, and what to do about it.
@@ -26,6 +27,7 @@ __all__ = [
     "MienError",
     "OutputError",
     "RegistryError",
+    "ServeError",
     "TrainingError",
 ]
 
@@ -64,6 +66,10 @@ class TrainingError(MienError):
 
 class RegistryError(MienError):
     """A model name or version is unknown."""
+
+
+class ServeError(MienError):
+    """A server cannot start, or cannot answer a request."""
 
 
 class OutputError(MienError):

@@ -14,7 +14,7 @@ from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.read_ahead import Sought, seek
 from mien.errors import MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
-from mien.model.bundle import load_bundle
+from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify
 from mien.model.crop import Crops, cut
 from mien.model.session import Session
@@ -40,7 +40,7 @@ class Recognizer:
     ```
 
     Args:
-        model: a bundled model's name or the path of a `.onnx` bundle.
+        model: a bundled model's name, the path of a `.onnx` bundle, or a loaded bundle.
         detector: a detector's name (see `mien.detect.DETECTORS`) or any object with `name` and `detect(image)`.
         min_face: smallest face wanted, in pixels of the original frame; None: 2 % of the longer side, at least 20.
         threads: CPU threads; 0 takes every core.
@@ -57,7 +57,7 @@ class Recognizer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "default",
+        model: str | os.PathLike[str] | Bundle = "default",
         detector: str | Detector | None = None,
         *,
         min_face: float | None = None,
@@ -65,7 +65,7 @@ class Recognizer:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.threads = threads or os.cpu_count() or 1
-        self.session = Session(load_bundle(model), threads)
+        self.session = Session(model if isinstance(model, Bundle) else load_bundle(model), threads)
         if detector is None or isinstance(detector, str):
             detector = make_detector(detector or default_detector_name(), min_face=min_face)
         self.detector = detector

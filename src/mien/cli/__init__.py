@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import typer
 
 from mien._version import __version__
-from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, web
+from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, serve, web
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ audit.register(app)
 models.register(app)
 data.register(app)
 registry.register(app)
+serve.register(app)
 web.register(app)
 for _command in entry_points(group="mien.commands"):  # those of training, and whatever else is installed
     _command.load()(app)

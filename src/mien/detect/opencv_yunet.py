@@ -7,17 +7,16 @@ from OpenCV's documentation and tested against a stub of `cv2.FaceDetectorYN`, n
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import platformdirs
 
 from mien.detect.scaled import NETWORK_REACH, ScaledDetector, check_score
 from mien.errors import DetectorError
+from mien.folders import data_folder
 from mien.geometry import xywh_to_xyxy
 from mien.records import Face, Image
 
@@ -62,12 +61,6 @@ class OpenCVYuNetDetector(ScaledDetector):
             self._network.setInputSize((picture.shape[1], picture.shape[0]))
             rows = self._network.detect(picture)[1]
         return [] if rows is None else [_face(row) for row in np.asarray(rows, np.float64).tolist()]
-
-
-def data_folder() -> Path:
-    """mien's data folder: the environment variable MIEN_DATA, or the platform's place for user data."""
-    chosen = os.environ.get("MIEN_DATA")
-    return Path(chosen) if chosen else platformdirs.user_data_path("mien")
 
 
 def default_model() -> Path:

@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mien.detect.yunet import data_folder
 from mien.errors import RegistryError
+from mien.folders import data_folder
 from mien.model.bundle import Bundle, read_bundle
 from mien.registry import database
 from mien.registry.database import Conflict, Database, aliases, events, versions

@@ -1,0 +1,109 @@
+"""`mien serve`: the page and the HTTP interface."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.options import DetectorOption, MinFaceOption, MinScoreOption
+from mien.errors import ServeError
+
+if TYPE_CHECKING:
+    from mien.serve.service import Service
+
+EXAMPLES = """Examples:
+
+mien serve
+
+mien serve --model faces@production --admin 127.0.0.1:8001
+
+mien serve --host 0.0.0.0 --token-file token.txt --allow-host faces.example.org"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(serve)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Bundled name, .onnx file, NAME@production or NAME@3; may be given again."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    admin: Annotated[str, typer.Option(help="Where the admin routes listen: HOST:PORT or unix:PATH.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that requests must carry; needed on public addresses.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Listen on a public address without a token.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name of this server, as in a request's Host; may be given again.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Another origin whose pages may call; may be given again.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Threads that read pictures; 0: one a core.", min=0)] = 0,
+    queue: Annotated[int, typer.Option(help="Pictures that may wait; 0: 8 for each worker.", min=0)] = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds until a request is answered 504.", min=0.1)] = 10.0,
+    max_body: Annotated[float, typer.Option(help="Largest body, MiB.", min=0.01)] = 32.0,
+    max_pixels: Annotated[float, typer.Option(help="Largest picture, megapixels.", min=0.001)] = 50.0,
+    detector: DetectorOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
+    registry: Annotated[str, typer.Option(help="Folder or postgresql:// address; default: $MIEN_REGISTRY.")] = "",
+    files: Annotated[str, typer.Option(help="Folder of the bundles; default: $MIEN_REGISTRY_FILES.")] = "",
+    poll: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = 2.0,
+    drain: Annotated[
+        float, typer.Option(help="Seconds between `ready` answering 503 and the end, after SIGTERM.", min=0)
+    ] = 3.0,
+) -> None:
+    """Serve the page and the HTTP interface. Without options: the bundled model, for this machine alone.
+
+    SIGHUP looks again at files and registry; SIGTERM finishes what is in flight, then leaves.
+
+    Exit code: 0 stopped, 2 it could not start.
+    """
+    try:
+        from mien.serve.options import ServeOptions
+        from mien.serve.server import serve as run
+    except ModuleNotFoundError as error:
+        raise ServeError(
+            f"the server needs {error.name}, which is not installed; run: pip install 'mien[serve]'"
+        ) from None
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("mien.serve").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    run(
+        ServeOptions(
+            models=tuple(model or ["default"]),
+            host=host,
+            port=port,
+            admin=admin,
+            token_file=token_file,
+            open=open_,
+            hosts=tuple(allow_host or ()),
+            origins=tuple(allow_origin or ()),
+            workers=workers,
+            queue=queue,
+            timeout_s=timeout,
+            max_body=round(max_body * 2**20),
+            max_pixels=round(max_pixels * 1e6),
+            detector=detector or "",
+            min_face=min_face,
+            min_score=min_score,
+            registry=registry,
+            files=files,
+            poll_s=poll,
+            drain_s=drain,
+        ),
+        _announce,
+    )
+
+
+def _announce(service: Service, url: str) -> None:
+    names = ", ".join(f"{slot.name} version {slot.production.version}" for slot in service.slots.values())
+    typer.echo(f"mien serves {names} at {url} (Ctrl-C stops)", err=True)

@@ -1,0 +1,69 @@
+"""One version that serves: loaded, verified and warmed up before the first request sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mien.errors import BundleError
+from mien.model.bundle import Bundle
+from mien.model.manifest import Manifest
+from mien.model.verify import verify_bundle
+from mien.serve.reader import DetectorChoice, Reader
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """A version and its readers, one for each worker. A request takes one reference and keeps it to its end.
+
+    Attributes:
+        name, version: as answers name them; a bundle that is in no registry counts its versions from 1 on by itself.
+        sha256: of the whole file.
+        manifest: what the bundle says about itself.
+    """
+
+    name: str
+    version: int
+    sha256: str
+    manifest: Manifest
+    _readers: deque[Reader]
+
+    @contextmanager
+    def reader(self) -> Generator[Reader]:
+        """A reader for this thread alone; there are as many as workers, so nobody waits."""
+        reader = self._readers.pop()
+        try:
+            yield reader
+        finally:
+            self._readers.append(reader)
+
+    def about(self) -> dict[str, object]:
+        """How answers name the version."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "classes": list(self.manifest.classes),
+            "answer": getattr(self.manifest, "answer", None),
+        }
+
+
+def load_serving(
+    bundle: Bundle, name: str, version: int, *, workers: int, detector: DetectorChoice, max_pixels: int
+) -> Serving:
+    """Verify a bundle, replay its golden vectors, open its sessions, and warm them up.
+
+    Raises:
+        BundleError: a check failed, or the model does not answer; says which and why.
+        DetectorError: the detector cannot be used here.
+    """
+    failed = [f"{check.name}: {check.detail}" for check in verify_bundle(bundle, 1) if check.passed is False]
+    if failed:
+        raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")
+    readers = deque(Reader(bundle, detector, max_pixels) for _ in range(workers))
+    for reader in readers:
+        reader.warm_up()
+    return Serving(name, version, hashlib.sha256(bundle.model).hexdigest(), bundle.manifest, readers)

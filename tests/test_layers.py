@@ -45,7 +45,8 @@ __main__
 """
 # Training meets the runtime in the contract and in what both must do alike; only its commands use the command line.
 TRAINING_MAY_IMPORT = {
-    "_version", "dataset", "detect", "errors", "geometry", "measure", "media", "model", "output", "records", "report",
+    "_version", "dataset", "detect", "errors", "geometry", "measure", "media", "model", "output", "progress",
+    "records", "report",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 

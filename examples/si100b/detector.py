@@ -17,14 +17,15 @@ import torch
 
 from mien.detect import make_detector
 from mien.errors import DetectorError, MediaError, MienError
-from mien.media.image import IMAGE_SUFFIXES, read_image
+from mien.media import IMAGE_SUFFIXES, read_image
 from mien.model.bundle import load_bundle
 from mien.model.classify import classify
 from mien.model.crop import Crops, cut
 from mien.model.session import Session
 from mien.output.draw import annotate
 from mien.records import Expression, Image, Reading
-from mien_train.bundles.course_weights import COURSE_CROP, COURSE_INPUT, load_emotion_net
+from mien_train.bundles.student_network import StudentOptions, open_student
+from mien_train.bundles.student_weights import COURSE_CROP, COURSE_INPUT
 from mien_train.data.tensors import predict_logits
 
 CASCADE = "haarcascade_frontalface_default.xml"
@@ -57,7 +58,7 @@ class Detector:
         else:
             self._session, self._crop, self._input = None, COURSE_CROP, COURSE_INPUT
             self._classes = tuple(classes)
-            self._network = load_emotion_net(Path(ModelPath), len(classes))
+            self._network = open_student(Path(ModelPath), StudentOptions(classes=tuple(classes))).network
 
     def process(self, img: Image) -> Image:
         """Draw a box and a label for every face onto `img` (uint8 `[H, W, 3]`, BGR), and return it."""

@@ -27,12 +27,13 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.dataset import import_fer2013
-from mien.errors import DatasetError, DetectorError, MienError, TrainingError
+from mien.errors import DatasetError, DetectorError, MienError
 from mien.model.bundle import load_bundle
 from mien.model.manifest import Framing
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.course_weights import export_weights, load_emotion_net
+from mien_train.bundles.student_network import StudentOptions, open_student
+from mien_train.bundles.student_weights import export_weights
 from mien_train.data.tensors import predict_logits
 from mien_train.networks.networks import EmotionNet
 
@@ -349,7 +350,7 @@ def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, a
     assert manifest.crop.framing("haar") == Framing(margin=1.0)
 
     crops = np.random.default_rng(3).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-    network = load_emotion_net(course / "face_expression.pth", 3)
+    network = open_student(course / "face_expression.pth", StudentOptions(classes=tuple(CLASSES))).network
     logits = predict_logits(network, crops, "fp32")
     probabilities, found = Session(bundle, threads=1).run(crops)
     np.testing.assert_allclose(found, logits.numpy(), atol=1e-4)
@@ -368,7 +369,7 @@ def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, a
 
 def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: ModuleType, tmp_path: Path):
     result = export_weights(
-        course / "face_expression.pth", "si100b", CLASSES, tmp_path / "s.onnx", data_root=course / "images"
+        course / "face_expression.pth", tmp_path / "s.onnx", StudentOptions(), data_root=course / "images"
     )
     manifest = result.bundle.manifest
     assert manifest.calibration.split == "validation"
@@ -382,43 +383,17 @@ def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: Modu
     np.testing.assert_allclose(probabilities, scaled.numpy(), atol=1e-4)
     with pytest.raises(DatasetError, match="no class angry"):
         export_weights(
-            course / "face_expression.pth", "si100b", ["angry", "neutral", "sad"], tmp_path / "x.onnx",
+            course / "face_expression.pth", tmp_path / "x.onnx", StudentOptions(classes=("angry", "neutral", "sad")),
             data_root=course / "images",
         )  # fmt: skip
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
-    path = tmp_path / "w.pth"
-    good = EmotionNet(3).state_dict()
-
-    def refused(state: object, classes: int = 3) -> str:
-        torch.save(state, path)
-        with pytest.raises(TrainingError) as info:
-            load_emotion_net(path, classes)
-        return str(info.value)
-
-    message = refused({**good, "conv2.weight": torch.zeros(128, 64, 5, 5), "fc1.bias": torch.zeros(9)})
-    assert "'conv2.weight': expected shape (128, 64, 3, 3), found (128, 64, 5, 5)" in message
-    assert "expected layer 'conv1.weight'" in refused({f"net.{k}": v for k, v in good.items()})
-    assert "found also 'bn.weight'" in refused({**good, "bn.weight": torch.zeros(4)})
-    assert "trained for 3 classes" in refused(good, classes=7)
-    assert "not finite" in refused({**good, "fc3.bias": torch.tensor([0, 0, float("nan")])})
-    assert "under 'model'" in refused({"model": good, "epoch": 3})
-    assert "found an object of type list" in refused([1, 2])
-    assert "only running its code could open" in refused(EmotionNet(3))
-    path.write_bytes(b"garbage")
-    with pytest.raises(TrainingError, match=r"w\.pth"):
-        load_emotion_net(path, 3)
-    path.write_bytes(b"")
-    with pytest.raises(TrainingError, match=r"w\.pth"):
-        load_emotion_net(path, 3)
-
-
 def test_export_says_what_it_needs(course: Path, tmp_path: Path):
     weights, out = course / "face_expression.pth", tmp_path / "o.onnx"
-    assert "--network si100b --classes" in str(export(weights, "--out", out).error)
+    assert "weights do not say their classes" in str(export(weights, "--out", out).error)
     assert "--data" in str(export(course, "--out", out).error)
-    assert "file of weights" in str(export(tmp_path / "none.pth", "--network", "si100b", "--out", out).error)
+    assert "no such file" in str(export(tmp_path / "none.pth", "--classes", "happy,sad", "--out", out).error)
+    assert "file of weights" in str(export(course, "--network", "si100b", "--data", course, "--out", out).error)
     for classes, reason in (("happy,happy", "different classes"), ("happy,sad", "trained for 3 classes")):
         done = export(weights, "--network", "si100b", "--classes", classes, "--out", out)
         assert isinstance(done.error, MienError)

@@ -222,7 +222,7 @@ def test_archives_in_a_folder_are_not_searched_but_a_pattern_may_name_them(tmp_p
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_without_pictures_counts_what_it_found(tmp_path, kind):
     path = write(tmp_path, kind, {"a.txt": b"", "deep/b.zip": b"", "c.mp3": b"", ".d.png": b""})
-    message = r"no pictures or videos in this archive; looked for \.avi, .*, and found 3 other files \(archives"
+    message = r"no pictures or videos in this archive, .*; found 3 other files \(\.mp3 1, \.txt 1, \.zip 1\) \(archives"
     if kind in ("zip", "tar"):
         with pytest.raises(MediaError, match=message):
             list_items([str(path)])
@@ -275,10 +275,6 @@ def test_folder_and_archive_give_the_same_frames(tmp_path_factory, seeds, kind):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     path = write(root, kind, files)
-    if not any(name.endswith((".png", ".JPG")) for name in files):
-        with pytest.raises(MediaError):
-            list_items([str(root / "photos")])
-        return
     expected, found = read(root / "photos"), read(path)
     if kind not in ("zip", "tar"):  # in the order of the archive
         found.sort(key=lambda frame: frame.source.split("/"))

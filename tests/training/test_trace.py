@@ -23,7 +23,8 @@ from mien.cli import main
 from mien.dataset import open_dataset
 from mien.errors import DatasetError, TrainingError
 from mien.model.bundle import Bundle, load_bundle
-from mien_train.bundles.course_weights import export_weights
+from mien_train.bundles.student_network import StudentOptions
+from mien_train.bundles.student_weights import export_weights
 from mien_train.bundles.trace import trace
 from mien_train.networks.networks import EmotionNet
 
@@ -54,7 +55,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(weights: Path) -> Bundle:
-    return export_weights(weights, "si100b", CLASSES, weights.with_name("student.onnx")).bundle
+    return export_weights(weights, weights.with_name("student.onnx"), StudentOptions(classes=CLASSES)).bundle
 
 
 def states(bundle: Bundle, weights: Path, data: Path) -> dict[str, bool | None]:
@@ -88,9 +89,12 @@ def test_swapped_colours_show_in_the_crop_and_not_in_the_tensor(bundle: Bundle, 
 
 
 def test_another_normalisation_shows_in_the_tensor(bundle: Bundle, weights: Path, data: Path):
-    graph = onnx.load_model_from_string(bundle.model).graph
-    scale = next(n for n in graph.node if n.op_type == "Div").input[1]
-    found = states(with_initializer(bundle, scale, lambda value: value + 1), weights, data)
+    model = onnx.load_model_from_string(bundle.model)
+    scale = next(n for n in model.graph.node if n.op_type == "Div").input[1]
+    (constant,) = [n for n in model.graph.node if n.output[0] == scale]
+    value = numpy_helper.to_array(constant.attribute[0].t)
+    constant.attribute[0].t.CopyFrom(numpy_helper.from_array((value + 1).astype(np.float32)))
+    found = states(replace(bundle, model=model.SerializeToString()), weights, data)
     assert [found[k] for k in ("pixels", "crop", "tensor", "logits")] == [True, True, False, False]
 
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 
@@ -148,3 +150,15 @@ def test_the_commit_is_that_of_this_code_or_none(tmp_path: Path, monkeypatch: py
     assert runfolder.git_commit() == git("rev-parse", "HEAD")
     here.write_text("changed")
     assert runfolder.git_commit() == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_table_of_paths_trains(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    lines = ["path,Label,Split"]
+    for split, count in (("Training", 4), ("PublicTest", 2)):
+        for i in range(2 * count):
+            Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).save(tmp_path / f"{split}{i}.png")
+            lines.append(f"{split}{i}.png,{('happy', 'sad')[i % 2]},{split}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    data = load_training_data(tmp_path / "t.csv", tensors.input_spec(RECIPE), tmp_path / "cache")
+    assert (len(data.train.labels), len(data.validation.labels)) == (8, 4)

@@ -27,6 +27,8 @@ class PageServer:
     """Answers the page; remembers what it was asked."""
 
     server: bool = True
+    isolated: bool = True
+    """Send the headers that let the page use threads."""
     asked: list[str] = field(default_factory=list)
     refuse: int = 0
     """Answer so many requests for pictures with 429 first."""
@@ -63,7 +65,8 @@ class PageServer:
             return Response("not found", 404)
         found = self.files[name]
         content = found.read_bytes() if isinstance(found, Path) else found
-        headers = {**site.HEADERS, "Cache-Control": site.cache_control("v" in request.query_params)}
+        sent = {k: v for k, v in site.HEADERS.items() if self.isolated or not k.startswith("Cross-Origin")}
+        headers = {**sent, "Cache-Control": site.cache_control("v" in request.query_params)}
         return Response(content, headers=headers, media_type=site.media_type(name))
 
     def app(self) -> Starlette:

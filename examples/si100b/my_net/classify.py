@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien_train.bundles.course_weights import load_emotion_net
+from mien_train.networks.emotion_net import load_emotion_net
 from mien_train.networks.networks import EmotionNet as emotionNet
+from mien_train.networks.state_dict import read_state_dict
 from my_net.training import function2trainModel
 
 __all__ = ["emotionNet", "function2trainModel", "loadTrained", "makeEmotionNet"]
@@ -35,7 +36,7 @@ def loadTrained(path: str | Path, classes: int = 3) -> emotionNet:
     The lecture's `model.load_state_dict(torch.load(path, weights_only=True)); model.eval()`, except that a file that
     does not fit is refused with the first layer that differs.
     """
-    return load_emotion_net(Path(path), classes)
+    return load_emotion_net(Path(path), read_state_dict(Path(path)))
 
 
 def _print_shapes(model: emotionNet) -> None:

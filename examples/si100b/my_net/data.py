@@ -15,7 +15,7 @@ from mien.errors import DatasetError, MediaError
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec
-from mien_train.bundles.course_weights import COURSE_INPUT
+from mien_train.bundles.student_weights import COURSE_INPUT
 from mien_train.data.tensors import normalise
 
 Loader = DataLoader[tuple[Tensor, int]]

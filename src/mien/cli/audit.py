@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import MODEL_HELP, registered
-from mien.cli.output import name_items, write_file
+from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 
 EXAMPLES = """Examples:
@@ -82,6 +82,7 @@ def audit(
     from mien.report import audit_to_html, audit_to_json, audit_to_text
 
     splits = open_splits(data)
+    say_passed_over(splits)
     with progress() as bar:
         task = bar.add_task("", total=None, note="")
         found = look(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import MODEL_HELP, ThreadsOption, registered
-from mien.cli.output import name_items, write_file
+from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 
 EXAMPLES = """Examples:
@@ -55,6 +55,7 @@ def compare(
 
     first, second = (Session(load_bundle(name), threads) for name in (a, b))
     found = open_dataset(data, split)
+    say_passed_over([found])
     found = without(found, exclude) if exclude else found
     with progress() as bar:
         task = bar.add_task("", total=None, note="")

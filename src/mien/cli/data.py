@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.output import name_items
 from mien.cli.progress import progress
 
 
@@ -33,6 +34,9 @@ def import_(
             help="Eight classes, contempt among them, by the majority of FER+'s votes; undecided ones are left out.",
         ),
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the train, validation, test and votes.csv that --out holds.")
+    ] = False,
 ) -> None:
     """Turn fer2013.csv into folders: Training -> train, PublicTest -> validation, PrivateTest -> test."""
     from mien.dataset import import_fer2013
@@ -40,13 +44,14 @@ def import_(
     with progress() as bar:
         task = bar.add_task("importing", total=None, note="")
         wanted = classes.split(",") if classes else None
-        report = import_fer2013(pixels, out, votes, lambda done: bar.update(task, completed=done), wanted, by_votes)
+        report = import_fer2013(
+            pixels, out, votes, lambda done: bar.update(task, completed=done), wanted, by_votes, overwrite=overwrite
+        )
     for (split, label), count in sorted(report.written.items()):
         typer.echo(f"{split:12} {label:10} {count:6}")
     typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))
     if by_votes:
         typer.echo(f"{report.undecided} left out: no class has more than half of the votes")
-    for line in report.failed:
-        typer.echo(f"mien: {line}", err=True)
+    name_items("", report.failed)
     if report.failed:
         raise typer.Exit(1)

@@ -9,15 +9,28 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import ModelOption, ThreadsOption
-from mien.cli.output import name_items, write_file
+from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
+from mien.cli.weight_options import (
+    ClassesOption,
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+    bundle_of,
+)
 from mien.errors import DatasetError
 
 EXAMPLES = """Examples:
 
 mien evaluate data/fer2013 --split test --html report.html
 
-mien evaluate images --model mine.onnx --weights happy=1,sad=2 --json report.json"""
+mien evaluate images --model mine.onnx --weights happy=1,sad=2 --json report.json
+
+mien evaluate images --model face_expression.pth --module my_net/classify.py:makeEmotionNet"""
 
 
 class Tta(str, Enum):
@@ -54,6 +67,13 @@ def evaluate(
     ] = False,
     repeats: Annotated[bool, typer.Option(help="Count the pictures that also stand in the training split.")] = True,
     threads: ThreadsOption = 0,
+    network: NetworkOption = "",
+    module: ModuleOption = "",
+    classes: ClassesOption = "",
+    size: SizeOption = "",
+    color: ColorOption = None,
+    mean: MeanOption = "",
+    std: StdOption = "",
 ) -> None:
     """Measure a model on labelled pictures. The first two lines are the course's: accuracy (precision), then recall.
 
@@ -68,13 +88,15 @@ def evaluate(
     from mien.report import to_html, to_json, to_text
 
     found, train = open_dataset(data, split), training_split(data, split) if repeats else None
+    say_passed_over([found])
     if exclude:
         # A training run leaves out what is listed too: it is no repeat that the model saw.
         found, train = without(found, exclude), without(train, exclude) if train else None
-    with progress() as bar:
+    about = WeightOptions(network, module, classes, size, color, mean, std)
+    with bundle_of(model, about, found.classes) as path, progress() as bar:
         task = bar.add_task("", total=None, note="")
         result = measure(
-            Session(load_bundle(model), threads),
+            Session(load_bundle(path), threads),
             found,
             detector=make_detector(detector) if detector else None,
             train=train,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from mien.errors import OutputError
+
+if TYPE_CHECKING:
+    from mien.dataset import Split
 
 NAMED = 20
 """So many bad items are named; files name all."""
@@ -27,6 +33,17 @@ def write_file(path: Path, text: str) -> None:
 def tell(line: str) -> None:
     """Say something about the work on stderr."""
     typer.echo(f"mien: {line}", err=True)
+
+
+def say_passed_over(splits: Iterable[Split]) -> None:
+    """One line that counts, by suffix, the files among a data set's pictures that are none."""
+    total: Counter[str] = Counter()
+    for split in splits:
+        total.update(split.passed_over)
+    if total:
+        from mien.media.folder_walk import counted
+
+        tell(f"passed over {counted(total)}")
 
 
 def name_items(what: str, lines: list[str]) -> None:

@@ -21,6 +21,17 @@ from mien.cli.options import (
 from mien.cli.output import tell
 from mien.cli.progress import ProgressBar
 from mien.cli.show import JsonLines, Summary, Table
+from mien.cli.weight_options import (
+    ClassesOption,
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+    bundle_of,
+)
 
 if TYPE_CHECKING:
     from mien.media import Item
@@ -108,6 +119,13 @@ def predict(
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
+    network: NetworkOption = "",
+    module: ModuleOption = "",
+    classes: ClassesOption = "",
+    size: SizeOption = "",
+    color: ColorOption = None,
+    mean: MeanOption = "",
+    std: StdOption = "",
 ) -> None:
     """Find faces and read the expression each one shows.
 
@@ -134,9 +152,19 @@ def predict(
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     name = detector or default_detector_name()
-    job = Job(model, name, min_face, min_score, detector_model, threads, clip, detect_every)
+    about = WeightOptions(network, module, classes, size, color, mean, std)
     gallery = None
-    with Run(items, job, workers=workers, dedupe=dedupe, sources=sources, tell=tell) as run:
+    with (
+        bundle_of(model, about) as path,
+        Run(
+            items,
+            Job(path, name, min_face, min_score, detector_model, threads, clip, detect_every),
+            workers=workers,
+            dedupe=dedupe,
+            sources=sources,
+            tell=tell,
+        ) as run,
+    ):
         # They close in the opposite order: the summary is printed when every file is there.
         if summary:
             run.add_sink(Summary(items, err=as_json))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from pathlib import Path
 
+from mien.dataset.csv_rows import CsvRows, DamagedRow
 from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import SPLITS, Sample, Split
+from mien.dataset.split_names import known_split, splits_among
 from mien.errors import DatasetError
-from mien.media.image import IMAGE_SUFFIXES
+from mien.media.folder_walk import find_media
 
 VOTES_FILE = "votes.csv"
 """Beside the split folders: column `path` (relative to the data set), then one column of counts a class."""
-
-SPLIT_ALIASES = {
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "training": "train",
-    "testing": "test",
-}
 
 
 def read_split(root: Path, split: str) -> Split:
@@ -27,68 +21,93 @@ def read_split(root: Path, split: str) -> Split:
 
     Args:
         root: the data set; holds `<split>/<class>/` folders, or `<class>/` folders (then every split is the whole).
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test", or another name of `SPLIT_NAMES`.
 
     Raises:
-        DatasetError: no such folder or split, a class folder without pictures, two folders for one class.
+        DatasetError: no such folder or split, a class folder without pictures or with folders of pictures, two folders
+            for one class or split.
     """
-    if split not in SPLITS:
-        raise DatasetError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    split = known_split(split)
     folder = split_folder(root, split)
-    class_folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    class_folders = _folders(folder)
     if not class_folders:
         raise DatasetError(f"{folder}: expected one folder per class (happy/, sad/, ...), found none")
     for first, second in clashes(p.name for p in class_folders):
         raise DatasetError(f"{folder}: folders {first!r} and {second!r} both mean {canonical(first)!r}; merge them")
     votes = _read_votes(root / VOTES_FILE)
     samples: list[Sample] = []
+    passed_over: Counter[str] = Counter()
     for class_folder in class_folders:
-        found = [p for p in sorted(class_folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        if not found:
-            raise DatasetError(f"{class_folder}: no pictures in this class folder; add some or remove the folder")
+        pictures = _pictures(class_folder, passed_over)
         label = canonical(class_folder.name)
-        samples += [Sample(p, label, votes.get(p.relative_to(root).as_posix(), {})) for p in found]
-    return Split(root, split, tuple(sorted({s.label for s in samples})), tuple(samples))
+        samples += [Sample(p, label, votes.get(p.relative_to(root).as_posix(), {})) for p in pictures]
+    return Split(root, split, tuple(sorted({s.label for s in samples})), tuple(samples), passed_over)
 
 
-def has_split(root: Path, split: str) -> bool:
+def has_split_folder(root: Path, split: str) -> bool:
     """Whether `root` holds its own folder for `split`."""
-    return any((root / name).is_dir() for name in _names(split))
+    return root.is_dir() and known_split(split) in splits_among(p.name for p in _folders(root))
 
 
 def split_folder(root: Path, split: str) -> Path:
     """The folder that holds `split`'s class folders: `root` itself for a set with one split.
 
     Raises:
-        DatasetError: `root` is not a folder, or holds other splits and not this one.
+        DatasetError: `root` is not a folder, holds two folders for the split, or holds other splits and not this one.
     """
+    split = known_split(split)
     if not root.is_dir():
         raise DatasetError(
             f"{root}: expected a folder of labelled pictures, found {'a file' if root.exists() else 'nothing'}"
         )
-    for name in _names(split):
-        if (root / name).is_dir():
-            return root / name
-    others = [s for s in SPLITS if has_split(root, s)]
-    if others:
-        raise DatasetError(f"{root}: no split {split!r} here, only {', '.join(others)}; name one with --split")
+    found = splits_among(p.name for p in _folders(root))
+    names = found.get(split, [])
+    if len(names) > 1:
+        raise DatasetError(f"{root}: folders {names[0]!r} and {names[1]!r} both mean split {split!r}; keep one of them")
+    if names:
+        return root / names[0]
+    if found:
+        raise DatasetError(f"{root}: no split {split!r} here, only {', '.join(found)}; name one with --split")
     return root
 
 
-def _names(split: str) -> list[str]:
-    return [split, *(alias for alias, name in SPLIT_ALIASES.items() if name == split)]
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"{folder}: this folder cannot be searched ({error.strerror})") from error
+
+
+def _pictures(class_folder: Path, passed_over: Counter[str]) -> list[Path]:
+    found = find_media(class_folder, videos=False)
+    if found.problems:
+        raise DatasetError(found.problems[0][1])
+    inner = sorted({p.relative_to(class_folder).parts[0] for p in found.pictures if p.parent != class_folder})
+    if inner:
+        raise DatasetError(
+            f"{class_folder}: expected the pictures of one class, found folders of pictures ({', '.join(inner[:5])}): "
+            f"it looks like a split. Splits are folders called {', '.join(SPLITS)}, or another usual name; move "
+            "pictures that belong to one class up into its folder"
+        )
+    if not found.pictures:
+        held = f", only {found.counted()}" if found.passed_over else ""
+        raise DatasetError(f"{class_folder}: no pictures in this class folder{held}; add some or remove the folder")
+    passed_over.update(found.passed_over)
+    return found.pictures
 
 
 def _read_votes(path: Path) -> dict[str, dict[str, int]]:
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if "path" not in (rows.fieldnames or ()):
-            raise DatasetError(f"{path}: expected a column 'path', found {', '.join(rows.fieldnames or ['nothing'])}")
-        try:
-            return {row.pop("path"): {canonical(k): int(v) for k, v in row.items()} for row in rows}
-        except (TypeError, ValueError) as error:
-            raise DatasetError(
-                f"{path}, line {rows.line_num}: expected a whole number of votes per class ({error})"
-            ) from error
+    rows = CsvRows(path, ("path",))
+    rows.require()
+    votes: dict[str, dict[str, int]] = {}
+    try:
+        for row in rows:
+            if isinstance(row, DamagedRow):
+                raise row
+            path_of = row.pop("path")
+            votes[path_of] = {canonical(name): int(count or 0) for name, count in row.items()}
+    except ValueError as error:
+        raise DatasetError(f"{path}, line {rows.line}: expected a whole number of votes per class ({error})") from error
+    return votes

@@ -29,12 +29,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split of a data set: its samples in a stable order and its classes sorted by name."""
+    """One split of a data set: its samples in a stable order and its classes sorted by name.
+
+    `passed_over` counts the files among the pictures that are none, by suffix.
+    """
 
     root: Path
     name: str
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __len__(self) -> int:
         return len(self.samples)

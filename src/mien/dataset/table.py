@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
-from mien.dataset.folders import SPLIT_ALIASES, has_split, read_split, split_folder
+from mien.dataset.csv_rows import CsvRows, DamagedRow, Row, shown
+from mien.dataset.folders import has_split_folder, read_split, split_folder
 from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import ONE_SPLIT, SPLITS, Sample, Split
+from mien.dataset.split_names import SPLIT_NAMES, known_split, split_named
 from mien.errors import DatasetError
 
 NAMED = 5
 """So many of several missing pictures are named in an error."""
-
-Row = dict[str, str]
 
 
 def open_dataset(path: Path, split: str) -> Split:
@@ -37,6 +35,14 @@ def open_dataset(path: Path, split: str) -> Split:
     return found
 
 
+def has_split(path: Path, split: str) -> bool:
+    """Whether a data set, a folder or a CSV file, has its own pictures for `split`."""
+    if not path.is_file():
+        return has_split_folder(path, split)
+    rows = _rows(path, ("path", "label"))
+    return any("split" in row and split_named(row["split"]) == known_split(split) for _, row in rows)
+
+
 def open_splits(path: Path) -> list[Split]:
     """Every split of a data set, in the order of `SPLITS`; one called `ONE_SPLIT` when it is not divided.
 
@@ -52,8 +58,8 @@ def open_splits(path: Path) -> list[Split]:
     for line, row in rows:
         if not any(_is_of(row, name) for name in SPLITS):
             raise DatasetError(
-                f"{path}, line {line}: split {row['split']!r}: expected {', '.join(SPLITS)} or "
-                f"{', '.join(SPLIT_ALIASES)}"
+                f"{path}, line {line}: split {shown(row['split'])}: expected {', '.join(SPLITS)}, or "
+                f"{', '.join(name for name in SPLIT_NAMES if name not in SPLITS)}"
             )
     return [read_table(path, name) for name in SPLITS if any(_is_of(row, name) for _, row in rows)]
 
@@ -67,14 +73,13 @@ def read_table(path: Path, split: str) -> Split:
         DatasetError: a column is missing or empty, a picture is missing or listed twice, two labels mean one class, no
             row for the split. Each names the lines or pictures.
     """
-    if split not in SPLITS:
-        raise DatasetError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    split = known_split(split)
     rows = _rows(path, ("path", "label"))
     for first, second in clashes(sorted({row["label"].strip() for _, row in rows})):
         raise DatasetError(f"{path}: labels {first!r} and {second!r} both mean {canonical(first)!r}; use one of them")
     chosen = [(line, row) for line, row in rows if _is_of(row, split)]
     if not chosen:
-        has = sorted({row["split"] for _, row in rows if row.get("split")})
+        has = sorted({shown(row["split"]) for _, row in rows if row.get("split")})[:NAMED]
         raise DatasetError(
             f"{path}: no row of split {split!r}" + (f", only {', '.join(has)}; name one with --split" if has else "")
         )
@@ -96,13 +101,11 @@ def training_split(path: Path, split: str) -> Split | None:
     Raises:
         DatasetError: it has one, and it cannot be read.
     """
-    if split == "train":
+    if known_split(split) == "train":
         return None
-    if not path.is_file():
-        return read_split(path, "train") if has_split(path, "train") else None
-    rows = _rows(path, ("path", "label"))
-    has_one = any("split" in row and _is_of(row, "train") for _, row in rows)
-    return read_table(path, "train") if has_one else None
+    if not has_split(path, "train"):
+        return None
+    return read_table(path, "train") if path.is_file() else read_split(path, "train")
 
 
 def exclude(split: Split, listing: Path) -> Split:
@@ -136,29 +139,24 @@ def _place(path: Path) -> Path:
 
 def _is_of(row: Row, split: str) -> bool:
     name = row.get("split")
-    return name is None or SPLIT_ALIASES.get(name.lower(), name.lower()) == split
+    return name is None or split_named(name) == split
 
 
 def _rows(path: Path, columns: tuple[str, ...], may_be_empty: bool = False) -> list[tuple[int, Row]]:
-    """(line, row) of a CSV file, every cell stripped; refuses missing columns and empty cells in `columns`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as a CSV file ({error})") from error
-    reader = csv.DictReader(io.StringIO(text), restkey="", restval="")
-    names = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = names
-    missing = [c for c in columns if c not in names]
-    if missing:
-        remedy = "; bring fer2013.csv into folders with `mien data import`" if "pixels" in names else ""
-        raise DatasetError(f"{path}: no column {', '.join(missing)}; found {', '.join(names) or 'nothing'}{remedy}")
+    """(line, row) of a CSV file; refuses missing columns, damaged rows and empty cells in `columns`."""
+    file = CsvRows(path, (*columns, "split"))
+    file.missing = [c for c in file.missing if c in columns]
+    if "pixels" in (name.casefold() for name in file.names):
+        file.remedy = "; bring fer2013.csv into folders with `mien data import`"
+    file.require()
     rows: list[tuple[int, Row]] = []
-    for raw in reader:
-        row = {name: (raw[name] or "").strip() for name in names}
+    for row in file:
+        if isinstance(row, DamagedRow):
+            raise DatasetError(f"{path}, line {file.line}: {row}")
         empty = [c for c in columns if not row[c]]
         if empty:
-            raise DatasetError(f"{path}, line {reader.line_num}: column {', '.join(empty)} is empty")
-        rows.append((reader.line_num, row))
+            raise DatasetError(f"{path}, line {file.line}: column {', '.join(empty)} is empty")
+        rows.append((file.line, row))
     if not rows and not may_be_empty:
         raise DatasetError(f"{path}: no rows under the header")
     return rows

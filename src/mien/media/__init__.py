@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
+from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mien.media.image import MAX_PIXELS, decode, read_image
 from mien.media.sources import MEDIA_SUFFIXES, Item, item_bytes, list_items, open_sources, read_item
-from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
+from mien.media.video import WHOLE, Clip, read_video
 
 __all__ = [
     "IMAGE_SUFFIXES",

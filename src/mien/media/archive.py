@@ -7,8 +7,10 @@ import os
 import stat
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from mien.errors import MediaError
@@ -19,13 +21,16 @@ from mien.media.archive_members import (
     check_ratio,
     check_size,
     in_order,
-    is_wanted,
+    kind_of_member,
     no_pictures,
+    suffix_of,
     why,
 )
+from mien.media.folder_walk import counted
+from mien.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from mien.media.image import MAX_PIXELS, decode
 from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
-from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip
+from mien.media.video import WHOLE, Clip
 from mien.records import Failure, Frame
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -40,10 +45,11 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def list_archive(path: Path) -> list[Member]:
+def list_archive(path: Path, note: Callable[[str], None] = lambda text: None) -> list[Member]:
     """The pictures and videos of a zip or plain tar, sorted as a folder's are; of several with one name, the last.
 
-    Passed over are folders, hidden members, `__MACOSX`, and what has no picture's or video's suffix.
+    Passed over are folders, hidden members, `__MACOSX`, and what is neither by its suffix nor by its first bytes.
+    `note` is called with a sentence that counts the last by suffix (not for a compressed tar, which is read later).
 
     A compressed tar becomes one member without a name. It is a single stream: to reach anything in it, all before it
     must be unpacked. Members read independently, by several processes, would unpack it again and again.
@@ -52,10 +58,10 @@ def list_archive(path: Path) -> list[Member]:
         MediaError: not such an archive, or none that this Python can unpack; too many members; no picture or video.
     """
     if _is_zip(path):
-        return _list_zip(path)
+        return _list_zip(path, note)
     try:
         with path.open("rb") as file:
-            return [Member("")] if unpacker(file, path) else list_tar(file, path)
+            return [Member("")] if unpacker(file, path) else list_tar(file, path, note)
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({why(error)})") from error
 
@@ -91,7 +97,7 @@ def member_bytes(path: Path, member: Member) -> bytes:
 
 
 def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
-    found = others = 0
+    found, others = 0, Counter[str]()
     try:
         raw = path.open("rb")
     except OSError as error:
@@ -99,8 +105,8 @@ def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Fa
     with raw:
         file = Unpacked(raw, path)
         for member in walk_tar(file, path):
-            if not member:
-                others += 1
+            if isinstance(member, str):
+                others[member] += 1
                 continue
             found, index, source = found + 1, 0, member.source(path)
             try:
@@ -115,7 +121,9 @@ def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Fa
 
 
 def _frames(data: bytes, source: str, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
-    if PurePosixPath(source).suffix.lower() not in VIDEO_SUFFIXES:
+    suffix = PurePosixPath(source).suffix.lower()
+    is_video = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and kind_of(data[:HEAD_BYTES]) == "video")
+    if not is_video:
         yield from decode(data, source, max_pixels)
         return
     from mien.media.video import decode_track, find_track, pyav
@@ -160,14 +168,29 @@ def _zip(path: Path) -> zipfile.ZipFile:
     return _open.archive
 
 
-def _list_zip(path: Path) -> list[Member]:
+def _list_zip(path: Path, note: Callable[[str], None]) -> list[Member]:
     infos = _zip(path).infolist()
     check_number(path, len(infos))
-    wanted = {info.filename: is_wanted(info.filename) for info in infos if not info.is_dir()}
-    members = [Member(name) for name, yes in wanted.items() if yes]
+    kinds = {
+        info.filename: kind_of_member(info.filename, partial(_zip_head, path, info))
+        for info in infos
+        if not info.is_dir()
+    }
+    members = [Member(name, video=kind == "video") for name, kind in kinds.items() if kind in ("picture", "video")]
+    others = Counter(suffix_of(name) for name, kind in kinds.items() if kind is None)
     if not members:
-        raise no_pictures(path, list(wanted.values()).count(False))
+        raise no_pictures(path, others)
+    if others:
+        note(f"{path}: passed over {counted(others)}")
     return in_order(members, path)
+
+
+def _zip_head(path: Path, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with _zip(path).open(info) as file:
+            return file.read(HEAD_BYTES)
+    except Exception:  # encrypted, damaged or packed in an unknown way: by its name it is no picture
+        return b""
 
 
 def _unzip(path: Path, name: str, source: str) -> bytes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import splitext
 
 from mien.errors import MediaError
-from mien.media.image import IMAGE_SUFFIXES
-from mien.media.video import VIDEO_SUFFIXES
+from mien.media.folder_walk import counted
+from mien.media.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, VIDEO_SUFFIXES, kind_of
 
 MAX_BYTES = 200_000_000
 """Largest member read, in bytes unpacked: it is held in memory. Any camera's picture fits, and a short video."""
@@ -36,23 +36,38 @@ class Member:
         name: as the archive has it; empty for the archive as a whole, where it is read from front to end.
         offset, size: of its bytes, in a tar. A zip has a directory of its own.
         problem: why it cannot be read, where that is known from the start: a link has no bytes.
+        video: whether it is a video by its first bytes, where its name does not say.
     """
 
     name: str
     offset: int = 0
     size: int = 0
     problem: str | None = None
+    video: bool = False
 
     def source(self, archive: Path) -> str:
         """What its frames are called: `photos.zip/folder/a.jpg`."""
         return "/".join([str(archive), *_parts(self.name)])
 
 
-def is_wanted(name: str) -> bool | None:
-    """Whether a member is a picture or video, by its name; None if it is hidden."""
+def kind_of_member(name: str, head: Callable[[], bytes]) -> str | None:
+    """ "picture" or "video", by the name's suffix, or else the first bytes; "hidden"; None for another file.
+
+    Args:
+        name: as the archive has it.
+        head: the member's first `HEAD_BYTES` bytes, asked for where the name does not say.
+    """
     if any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in _parts(name)):
-        return None
-    return splitext(name)[1].lower() in _SUFFIXES
+        return "hidden"
+    suffix = splitext(name)[1].lower()
+    if suffix in _SUFFIXES:
+        return "video" if suffix in VIDEO_SUFFIXES else "picture"
+    return None if suffix in OTHER_SUFFIXES else kind_of(head())
+
+
+def suffix_of(name: str) -> str:
+    """Under what a member is counted that is passed over."""
+    return splitext(name)[1].lower() or "no suffix"
 
 
 def _parts(name: str) -> list[str]:
@@ -85,12 +100,11 @@ def check_number(archive: Path, number: int) -> None:
         raise MediaError(f"{archive}: more than {MAX_MEMBERS:,} members; expected at most so many; {ADVICE}")
 
 
-def no_pictures(archive: Path, others: int) -> MediaError:
-    """The error for an archive in which only other files were found."""
+def no_pictures(archive: Path, others: Mapping[str, int]) -> MediaError:
+    """The error for an archive in which only other files were found; `others` counts them by suffix."""
     return MediaError(
-        f"{archive}: no pictures or videos in this archive; looked for "
-        f"{', '.join(sorted(_SUFFIXES))}, and found {others} other file{'s' * (others != 1)} "
-        "(archives inside it are not searched)"
+        f"{archive}: no pictures or videos in this archive, by name or first bytes; found "
+        f"{counted(others) if others else 'nothing'} (archives inside it are not searched)"
     )
 
 

@@ -17,11 +17,6 @@ from PIL import Image as PillowImage
 from mien.errors import MediaError
 from mien.records import Frame, Image
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".avif"}
-)
-"""What a folder is searched for; a file named outright is tried whatever it is called."""
-
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
 """What is decoded, by content; HEIF only where its Pillow plugin has been registered.
 

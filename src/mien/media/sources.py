@@ -6,6 +6,7 @@ import glob
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -15,13 +16,18 @@ from mien.errors import MediaError
 from mien.media import stream_address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
 from mien.media.archive_members import Member
-from mien.media.image import IMAGE_SUFFIXES, MAX_PIXELS, decode, read_image
+from mien.media.folder_walk import counted, find_media, kind_by_name_or_content
+from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
+from mien.media.image import MAX_PIXELS, decode, read_image
 from mien.media.stream_reader import read_live
-from mien.media.video import VIDEO_SUFFIXES, WHOLE, Clip, read_video
+from mien.media.video import WHOLE, Clip, read_video
 from mien.records import Failure, Frame
 
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-"""What a folder is searched for."""
+"""What is taken by its name. A file with another suffix, or none, is taken by its first bytes."""
+
+Note = Callable[[str], None]
+"""Takes a sentence for the user."""
 
 STDIN = "-"
 """The source that means the bytes of one picture on standard input (a file of that name is `./-`)."""
@@ -35,7 +41,8 @@ class Item:
     `address` is then the camera's or stream's, with its password. `problem` is set for a
     folder inside a source that could not be searched, and for an archive that could not, or not to its end: it has
     nothing to decode, and is not passed over in silence. `member` says which file of an archive is meant; one without a
-    name means all of a compressed tar, whose frames have their own sources. Items can be sent to other processes.
+    name means all of a compressed tar, whose frames have their own sources. `video` is set for a file that is a video
+    by its first bytes, where its name does not say. Items can be sent to other processes.
     """
 
     source: str
@@ -43,6 +50,7 @@ class Item:
     problem: str | None = None
     member: Member | None = None
     address: str | None = field(default=None, repr=False)
+    video: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -51,8 +59,9 @@ class Item:
 
     @property
     def is_video(self) -> bool:
-        """Whether it has moving pictures, by its name."""
-        return self.is_live or (self.path is not None and Path(self.source).suffix.lower() in VIDEO_SUFFIXES)
+        """Whether it has moving pictures, by its name, or by its first bytes where the name does not say."""
+        named = self.path is not None and Path(self.source).suffix.lower() in VIDEO_SUFFIXES
+        return self.is_live or self.video or named
 
     @property
     def stem(self) -> str:
@@ -63,14 +72,14 @@ class Item:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is one file with one picture, by its name: no video, whole archive or standard input."""
+        """Whether it is one file with one picture: no video, whole archive or standard input."""
         if self.path is None or (self.member is not None and not self.member.name):
             return False
         return not self.is_video
 
 
 def open_sources(
-    sources: Sequence[str], *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
+    sources: Sequence[str | os.PathLike[str]], *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
 ) -> Iterator[Frame | Failure]:
     """Every frame of every source, in order; a file that cannot be read is a `Failure`, and the rest go on.
 
@@ -88,7 +97,7 @@ def open_sources(
     return chain.from_iterable(read_item(item, max_pixels=max_pixels, clip=clip) for item in items)
 
 
-def list_items(sources: Sequence[str]) -> list[Item]:
+def list_items(sources: Sequence[str | os.PathLike[str]], note: Note = lambda text: None) -> list[Item]:
     """The files behind `sources`, before any is decoded.
 
     A source is, tried in this order:
@@ -98,25 +107,30 @@ def list_items(sources: Sequence[str]) -> list[Item]:
       video stream (see `mien.media.stream_reader`). Whether they are there is found out when they are read;
     - an archive (zip, tar, compressed tar): the pictures and videos in it, see `mien.media.archive`;
     - any other file, whatever its name's suffix;
-    - a folder: every file below it with a suffix in `MEDIA_SUFFIXES`, sorted; hidden files and folders are skipped, and
-      links to folders are not followed;
-    - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the files that match and have a suffix in
-      `MEDIA_SUFFIXES` or the one that the pattern spells out, sorted; archives only if their suffix is spelled out.
+    - a folder: every picture and video below it, by name or first bytes, sorted (see `mien.media.folder_walk`);
+    - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the pictures and videos that match, and every file
+      with the suffix that the pattern spells out, sorted; archives only if their suffix is spelled out.
 
     A file is listed each time it is named itself, but what an archive, folder or pattern holds is left out where it is
     listed already, and so is a named file that an earlier folder or pattern has found.
+
+    Args:
+        sources: see above; paths are welcome.
+        note: called with a sentence for each folder or pattern of which files were passed over, counted by suffix.
 
     Raises:
         MediaError: a source that does not exist, an address that cannot be one, a pattern that matches nothing, a
             folder or archive without pictures; an archive that cannot be opened; "-" twice.
     """
-    if sources.count(STDIN) > 1:
-        raise MediaError(f"{STDIN!r} is named {sources.count(STDIN)} times; standard input can be read once")
+    if isinstance(sources, (str, os.PathLike)):
+        raise MediaError(f"expected a list of sources, found {sources!r} alone; put it into a list")
+    if (times := sum(source == STDIN for source in sources)) > 1:
+        raise MediaError(f"{STDIN!r} is named {times} times; standard input can be read once")
     items: list[Item] = []
     named: set[str] = set()
     searched: set[str] = set()
     for source in sources:
-        found, by_name = _expand(source)
+        found, by_name = _expand(os.fspath(source), note)
         for item in found:
             key = os.path.abspath(item.path) if item.path else item.address or item.source  # noqa: PTH100 - resolve() follows links
             key += f"\0{item.member.name}" if item.member else ""
@@ -161,12 +175,12 @@ def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
         return decode(_read_stdin(), STDIN, max_pixels)
     if item.member is not None:
         return read_member(item.path, item.member, max_pixels, clip)
-    if item.path.suffix.lower() in VIDEO_SUFFIXES:
+    if item.is_video:
         return read_video(str(item.path), clip, max_pixels)
     return read_image(item.path, max_pixels)
 
 
-def _expand(source: str) -> tuple[list[Item], bool]:
+def _expand(source: str, note: Note) -> tuple[list[Item], bool]:
     """The items behind one source, and whether it names a single thing itself."""
     if source == STDIN:
         if sys.stdin.isatty():
@@ -182,7 +196,7 @@ def _expand(source: str) -> tuple[list[Item], bool]:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         if any(mark in source for mark in "*?[") and "://" not in source:
-            return _match(source), False
+            return _match(source, note), False
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             expected = "a picture, a video, a folder or a pattern"
             if "://" in source:
@@ -190,80 +204,79 @@ def _expand(source: str) -> tuple[list[Item], bool]:
             raise MediaError(f"{addresses.shown(source)}: no such file or folder; expected {expected}") from None
         raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if stat.S_ISDIR(mode):
-        return _search(path), False
+        return _search(path, note), False
     if stat.S_ISREG(mode) and is_archive(path):
-        return _members(path), False
-    return [Item(str(path), path)], True
+        return _members(path, note), False
+    return [_file(path, stat.S_ISREG(mode))], True
 
 
-def _members(path: Path) -> list[Item]:
-    return [Item(member.source(path), path, member.problem, member) for member in list_archive(path)]
+def _file(path: Path, regular: bool = True) -> Item:
+    known = path.suffix.lower() in MEDIA_SUFFIXES
+    return Item(str(path), path, video=not known and regular and kind_of_file(path) == "video")
 
 
-def _search(folder: Path) -> list[Item]:
-    pictures: list[Path] = []
-    problems: list[Item] = []
-    others = 0
+def _members(path: Path, note: Note) -> list[Item]:
+    return [
+        Item(member.source(path), path, member.problem, member, video=member.video)
+        for member in list_archive(path, note)
+    ]
 
-    def note(error: OSError) -> None:
-        where = str(error.filename)
-        if where == str(folder):
-            raise MediaError(f"{folder}: this folder cannot be searched ({error.strerror})") from error
-        problems.append(Item(where, Path(where), f"{where}: this folder cannot be searched ({error.strerror})"))
 
-    for parent, name in _walk(folder, note):
-        path = Path(parent, name)
-        if path.suffix.lower() in MEDIA_SUFFIXES and _is_file(path):
-            pictures.append(path)
-        else:
-            others += 1
-    if not pictures and not problems:
+def _search(folder: Path, note: Note) -> list[Item]:
+    found = find_media(folder)
+    for where, problem in found.problems:
+        if where == folder:
+            raise MediaError(problem)
+    if not found.pictures and not found.videos and not found.problems:
+        held = found.counted() if found.passed_over else "nothing"
         raise MediaError(
-            f"{folder}: no pictures or videos in this folder or below it; looked for "
-            f"{', '.join(sorted(MEDIA_SUFFIXES))}, and found {others} other file{'s' * (others != 1)} "
-            "(name a file itself to have it tried whatever its suffix)"
+            f"{folder}: no pictures or videos in this folder or below it, by name or first bytes; found {held}"
         )
-    return [Item(str(path), path) for path in sorted(pictures)] + problems
+    if found.passed_over:
+        note(f"{folder}: passed over {found.counted()}")
+    videos = [Item(str(path), path, video=True) for path in found.videos]
+    files = sorted([*(Item(str(path), path) for path in found.pictures), *videos], key=_place)
+    return files + [Item(str(where), where, problem) for where, problem in found.problems]
 
 
-def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, str]]:
-    """(folder, name) of every file below `folder` that is not hidden."""
-    for parent, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                yield parent, name
+def _place(item: Item) -> Path:
+    assert item.path
+    return item.path
 
 
-def _match(pattern: str) -> list[Item]:
+def _match(pattern: str, note: Note) -> list[Item]:
     # Path.glob takes no absolute pattern.
     try:
         matched = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     except ValueError as error:  # characters that no file system takes
         raise MediaError(f"{pattern!r}: not a pattern that can match a file ({error})") from error
-    files = [path for path in matched if _is_file(path)]
-    wanted = (MEDIA_SUFFIXES | {Path(pattern).suffix.lower()}) - {""}
-    pictures = sorted({path for path in files if path.suffix.lower() in wanted})
+    files = [path for path in matched if path.is_file() or path.is_symlink()]
+    spelled_out = Path(pattern).suffix.lower()
+    pictures: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    for path in sorted(set(files)):
+        if (spelled_out and path.suffix.lower() == spelled_out) or kind_by_name_or_content(path):
+            pictures.append(path)
+        else:
+            passed_over[path.suffix.lower() or "no suffix"] += 1
     if not pictures:
+        held = counted(passed_over) if passed_over else "no file"
         raise MediaError(
-            f"{pattern}: no picture matches this, only {len(files)} other files and {len(matched) - len(files)} "
-            f"folders; looked for {', '.join(sorted(wanted))}"
+            f"{pattern}: no picture or video matches this, by name or first bytes; found {held} and "
+            f"{len(matched) - len(files)} folders"
         )
-    return [item for path in pictures for item in _matched(path)]
+    if passed_over:
+        note(f"{pattern}: passed over {counted(passed_over)}")
+    return [item for path in pictures for item in _matched(path, note)]
 
 
-def _matched(path: Path) -> list[Item]:
+def _matched(path: Path, note: Note) -> list[Item]:
     if not (is_archive(path) and path.is_file()):
-        return [Item(str(path), path)]
+        return [_file(path, path.is_file())]
     try:
-        return _members(path)
+        return _members(path, note)
     except MediaError as error:  # as with any file of a pattern, the rest go on
         return [Item(str(path), path, str(error))]
-
-
-def _is_file(path: Path) -> bool:
-    """Whether to try it: a pipe or device may never end and is not; a dangling link is, so that it is reported."""
-    return path.is_file() or path.is_symlink()
 
 
 def _read_stdin() -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,10 +19,13 @@ from mien.media.archive_members import (
     check_ratio,
     check_size,
     in_order,
-    is_wanted,
+    kind_of_member,
     no_pictures,
+    suffix_of,
     why,
 )
+from mien.media.folder_walk import counted
+from mien.media.formats import HEAD_BYTES
 
 COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
@@ -33,7 +39,7 @@ PIECE = 65536
 """Bytes unpacked at once."""
 
 
-def list_tar(file: BinaryIO, path: Path) -> list[Member]:
+def list_tar(file: BinaryIO, path: Path, note: Callable[[str], None] = lambda text: None) -> list[Member]:
     """The pictures and videos of a plain tar, in order; of several with one name, the last, as when it is unpacked.
 
     One that is damaged on the way has its pictures before that, and the problem as a last, nameless member.
@@ -42,25 +48,31 @@ def list_tar(file: BinaryIO, path: Path) -> list[Member]:
         MediaError: not a tar, too many members, or no picture or video.
     """
     members: dict[str, Member] = {}
-    others = 0
+    others: Counter[str] = Counter()
     problem: list[Member] = []
     try:
         for member in walk_tar(file, path):
-            if member:
-                members[member.source(path)] = member
+            if isinstance(member, str):
+                others[member] += 1
             else:
-                others += 1
+                members[member.source(path)] = member
     except MediaError as error:
         if not members:
             raise
         problem = [Member("", problem=str(error))]
     if not members:
         raise no_pictures(path, others)
+    if others:
+        note(f"{path}: passed over {counted(others)}")
     return in_order(members.values(), path) + problem
 
 
-def walk_tar(file: Any, path: Path) -> Iterator[Member | None]:
-    """Each picture or video of a tar, as they come, and None for each other file that is not hidden.
+def walk_tar(file: Any, path: Path) -> Iterator[Member | str]:
+    """Each picture or video of a tar, as they come, and its suffix for each other file that is not hidden.
+
+    Args:
+        file: an open file, or an `Unpacked`, which goes forward only.
+        path: what it is called.
 
     Raises:
         MediaError: not a tar, or damaged from here on; too many members.
@@ -75,9 +87,11 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | None]:
                 check_number(path, number)
                 if info.size < 0:  # what follows it would be itself
                     raise tarfile.ReadError(f"{info.name!r} of {info.size} bytes")
-                wanted = None if info.isdir() else is_wanted(info.name)
-                if wanted is not None:
-                    yield _member(info, path) if wanted else None
+                kind = "hidden" if info.isdir() else kind_of_member(info.name, partial(_head, file, info))
+                if kind in ("picture", "video"):
+                    yield replace(_member(info, path), video=kind == "video")
+                elif kind is None:
+                    yield suffix_of(info.name)
     except MediaError:
         raise
     except Exception as error:  # tarfile, and what unpacks, raise whatever a damaged file drives them into
@@ -85,6 +99,14 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | None]:
             f"{path}: {f'truncated or damaged after {number} members' if number else 'not a tar archive'} "
             f"({why(error)}); expected a whole one: get the file again"
         ) from error
+
+
+def _head(file: Any, info: tarfile.TarInfo) -> bytes:
+    if not info.isfile():
+        return b""
+    file.seek(info.offset_data)
+    size = min(info.size, HEAD_BYTES)
+    return file.peek_exactly(size) if isinstance(file, Unpacked) else file.read(size)
 
 
 def cut_out(file: Any, member: Member, source: str) -> bytes:
@@ -165,6 +187,13 @@ class Unpacked:
         module = unpacker(raw, path)
         self._file: Any = module.open(raw, "rb") if module else raw
         self._at = 0
+        self._ahead = b""
+
+    def peek_exactly(self, size: int) -> bytes:
+        """The next bytes, without going past them; fewer only at the end."""
+        self._ahead = self.read(size)
+        self._at -= len(self._ahead)
+        return self._ahead
 
     def tell(self) -> int:
         """Bytes unpacked so far."""
@@ -200,7 +229,11 @@ class Unpacked:
             ) from error
 
     def _next(self, size: int) -> bytes:
-        piece: bytes = self._file.read(min(size, PIECE))
+        if self._ahead:
+            piece, self._ahead = self._ahead[:size], self._ahead[size:]
+            self._at += len(piece)
+            return piece
+        piece = self._file.read(min(size, PIECE))
         self._at += len(piece)
         check_ratio(str(self._path), self._at, self._raw.tell())
         return piece

@@ -17,9 +17,6 @@ from mien.media.image import MAX_PIXELS
 from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv"})
-"""What a folder is searched for, and what is read as a video rather than a picture."""
-
 AHEAD = 8
 """Frames decoded ahead: enough to keep two cores busy, 22 MB at 720p."""
 

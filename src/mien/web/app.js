@@ -283,7 +283,10 @@ function startLive(video, name, kind) {
     reader: () => state.reader,
     minFace: () => state.minFace,
     frame: showFrame,
-    failed: (error) => say(error.message, true),
+    failed: (error, final) => {
+      if (final) stopLive();
+      say(error.message, true);
+    },
     ended: () => {
       $("timeline").summarize();
       $("pause").textContent = "Play again";

@@ -7,6 +7,8 @@
 /** Threads that do not start within this time are not waited for; one is enough. */
 const THREADS_MS = 6000;
 const MOST_THREADS = 4;
+/** The camera, the page and the rest of the machine need the other half. */
+const threadsHere = () => Math.max(1, Math.min(Math.floor((navigator.hardwareConcurrency || 1) / 2), MOST_THREADS));
 
 /** @implements {Reader} */
 export class DeviceReader {
@@ -62,7 +64,7 @@ export class DeviceReader {
   }
 
   async #start() {
-    const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
+    const threads = self.crossOriginIsolated ? threadsHere() : 1;
     try {
       await this.#open(threads);
     } catch (error) {

@@ -17,6 +17,12 @@ export class MienFaces extends HTMLElement {
     this.#body,
   );
   #detail = h("div", { class: "detail" });
+  #name = h("h3");
+  #sentence = h("p");
+  #measure = h("caption");
+  /** @type {{bar: HTMLElement, number: HTMLElement}[]} */
+  #classes = [];
+  #order = "";
   /** @type {Row[]} */
   #rows = [];
   /** @type {number | null} */
@@ -87,14 +93,25 @@ export class MienFaces extends HTMLElement {
   /** @param {Row} row */
   #describe(row) {
     const order = this.#model?.classes.length ? this.#model.classes : Object.keys(row.probabilities);
-    const bars = order.map((label) =>
-      h("tr", {}, h("th", { scope: "row", text: label }), h("td", {}, h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { width: `${row.probabilities[label] * 100}%`, background: color(label) } }))), h("td", { class: "number", text: percent(row.probabilities[label]) })),
+    if (this.#order !== order.join()) this.#layOut(order);
+    this.#name.textContent = `Face ${row.face + 1}`;
+    this.#sentence.textContent = sentence(row, this.#model);
+    this.#measure.textContent = measure(this.#model);
+    order.forEach((label, index) => {
+      const { bar, number } = this.#classes[index];
+      bar.style.width = `${row.probabilities[label] * 100}%`;
+      number.textContent = percent(row.probabilities[label]);
+    });
+  }
+
+  /** @param {string[]} order */
+  #layOut(order) {
+    this.#order = order.join();
+    this.#classes = order.map((label) => ({ bar: h("i", { style: { background: color(label) } }), number: h("td", { class: "number" }) }));
+    const lines = this.#classes.map(({ bar, number }, index) =>
+      h("tr", {}, h("th", { scope: "row", text: order[index] }), h("td", {}, h("span", { class: "meter", "aria-hidden": "true" }, bar)), number),
     );
-    this.#detail.replaceChildren(
-      h("h3", { text: `Face ${row.face + 1}` }),
-      h("p", { text: sentence(row, this.#model) }),
-      h("table", { class: "classes" }, h("caption", { text: measure(this.#model) }), h("tbody", {}, ...bars)),
-    );
+    this.#detail.replaceChildren(this.#name, this.#sentence, h("table", { class: "classes" }, this.#measure, h("tbody", {}, ...lines)));
   }
 }
 

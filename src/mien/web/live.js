@@ -5,6 +5,8 @@
 /** @typedef {import("./types.js").Reader} Reader */
 
 const RATE_WINDOW = 30;
+/** So many frames that fail in a row end it. */
+const MOST_FAILURES = 3;
 
 export class Live {
   #stopped = false;
@@ -12,22 +14,22 @@ export class Live {
   /** @type {number[]} */
   #ends = [];
   #tracker = new Tracker();
-  #failures = 0;
+  /** @type {number | null} */
+  #latest = null;
+  /** @type {() => void} */
+  #wake = () => undefined;
 
   /**
    * @param {HTMLVideoElement} video  playing, or about to
    * @param {{name: string, kind: "camera" | "video", reader: () => Reader, minFace: () => number | null,
-   *   frame: (answer: Answer, time: number) => void, failed: (error: Error) => void, ended: () => void}} plan
+   *   frame: (answer: Answer, time: number) => void, failed: (error: Error, final: boolean) => void, ended: () => void}} plan
    */
   constructor(video, plan) {
     this.video = video;
     this.plan = plan;
     video.addEventListener("ended", () => plan.ended());
+    this.#watch();
     this.#run();
-  }
-
-  get stopped() {
-    return this.#stopped;
   }
 
   /** Frames a second, over the last ones. */
@@ -44,28 +46,32 @@ export class Live {
     if (stream instanceof MediaStream) for (const track of stream.getTracks()) track.stop();
     if (this.video.src) URL.revokeObjectURL(this.video.src);
     this.video.srcObject = null;
+    this.#wake();
   }
 
   async #run() {
-    while (!this.#stopped) {
-      const time = await this.#nextFrame();
-      if (this.#stopped || document.hidden) continue;
+    for (let failures = 0; !this.#stopped; ) {
+      if (this.#latest === null) await new Promise((resolve) => (this.#wake = () => resolve(undefined)));
+      const time = this.#latest;
+      this.#latest = null;
+      if (time === null || this.#stopped) continue;
       try {
         await this.#readFrame(time);
-        this.#failures = 0;
+        failures = 0;
       } catch (error) {
-        this.#failures += 1;
-        if (!this.#stopped) this.plan.failed(/** @type {Error} */ (error));
-        if (this.#failures >= 3) return;
+        failures += 1;
+        if (!this.#stopped) this.plan.failed(/** @type {Error} */ (error), failures === MOST_FAILURES);
       }
     }
   }
 
-  /** @returns {Promise<number>} the frame's time in seconds */
-  #nextFrame() {
-    return new Promise((resolve) =>
-      this.video.requestVideoFrameCallback((now, frame) => resolve(this.plan.kind === "video" ? frame.mediaTime : (now - this.#start) / 1000)),
-    );
+  /** Note when the newest frame is shown, in seconds: of the video's time, or since the start. */
+  #watch() {
+    this.video.requestVideoFrameCallback((now, frame) => {
+      this.#latest = this.plan.kind === "video" ? frame.mediaTime : (now - this.#start) / 1000;
+      this.#wake();
+      if (!this.#stopped) this.#watch();
+    });
   }
 
   /** @param {number} time */

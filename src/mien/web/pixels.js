@@ -63,30 +63,28 @@ export function region(pixels, left, top, right, bottom, colors) {
 
 /**
  * Which pixels of a row make each pixel of a shorter one, and by which weights.
+ * @typedef {{first: Int32Array, weights: Float32Array, taps: number}} Shares  `taps` weights for each pixel, some of them 0
  * @param {number} from
  * @param {number} to
- * @param {number} scale  pixels of the long row in one of the short
- * @returns {{first: Int32Array, weights: Float32Array[]}}
+ * @returns {Shares}
  */
-function shares(from, to, scale) {
+function shares(from, to) {
+  const scale = from / to;
+  const taps = Math.min(Math.ceil(scale - 1e-9) + (Number.isInteger(scale) ? 0 : 1), from);
   const first = new Int32Array(to);
-  const weights = [];
+  const weights = new Float32Array(to * taps);
   for (let i = 0; i < to; i++) {
     const [start, end] = [i * scale, i * scale + scale];
     const cell = Math.min(scale, from - start);
     const last = Math.min(Math.floor(end), from - 1);
     const begin = Math.min(Math.ceil(start), last);
-    const each = [];
-    first[i] = begin;
-    if (begin - start > 1e-3) {
-      first[i] = begin - 1;
-      each.push((begin - start) / cell);
-    }
-    for (let pixel = begin; pixel < last; pixel++) each.push(1 / cell);
-    if (end - last > 1e-3) each.push(Math.min(Math.min(end - last, 1), cell) / cell);
-    weights.push(Float32Array.from(each));
+    first[i] = Math.min(begin - start > 1e-3 ? begin - 1 : begin, from - taps);
+    const put = (/** @type {number} */ pixel, /** @type {number} */ weight) => (weights[i * taps + pixel - first[i]] = weight);
+    if (begin - start > 1e-3) put(begin - 1, (begin - start) / cell);
+    for (let pixel = begin; pixel < last; pixel++) put(pixel, 1 / cell);
+    if (end - last > 1e-3) put(last, Math.min(Math.min(end - last, 1), cell) / cell);
   }
-  return { first, weights };
+  return { first, weights, taps };
 }
 
 /**
@@ -98,36 +96,56 @@ function shares(from, to, scale) {
  */
 export function shrink(pixels, width, height) {
   const { channels } = pixels;
-  const across = shares(pixels.width, width, pixels.width / width);
-  const down = shares(pixels.height, height, pixels.height / height);
+  const across = shares(pixels.width, width);
+  const down = shares(pixels.height, height);
   const row = new Float32Array(width * channels);
   const sum = new Float32Array(width * channels);
   const data = new Uint8Array(width * height * channels);
+  let averaged = -1;
   for (let y = 0; y < height; y++) {
     sum.fill(0);
-    down.weights[y].forEach((weight, offset) => {
-      averageRow(pixels, (down.first[y] + offset) * pixels.width * channels, across, row);
+    for (let tap = 0; tap < down.taps; tap++) {
+      const weight = down.weights[y * down.taps + tap];
+      if (weight === 0) continue;
+      const line = down.first[y] + tap;
+      if (line !== averaged) averageRow(pixels, line, across, row);
+      averaged = line;
       for (let i = 0; i < row.length; i++) sum[i] += row[i] * weight;
-    });
-    for (let i = 0; i < sum.length; i++) data[y * sum.length + i] = round(sum[i]);
+    }
+    for (let i = 0, to = y * sum.length; i < sum.length; i++) data[to + i] = sum[i] + 0.5;
   }
   return { data, width, height, channels };
 }
 
 /**
  * @param {Pixels} pixels
- * @param {number} start  where the row begins in the data
- * @param {{first: Int32Array, weights: Float32Array[]}} across
+ * @param {number} line
+ * @param {Shares} across
  * @param {Float32Array} row  receives the averages
  */
-function averageRow({ data, channels }, start, across, row) {
-  for (let x = 0, to = 0; x < across.first.length; x++) {
-    const weights = across.weights[x];
-    for (let channel = 0; channel < channels; channel++, to++) {
+function averageRow({ data, width, channels }, line, { first, weights, taps }, row) {
+  const start = line * width * channels;
+  for (let x = 0, to = 0, at = 0; x < first.length; x++) {
+    let from = start + first[x] * channels;
+    if (channels === 1) {
       let total = 0;
-      for (let k = 0, from = start + across.first[x] * channels + channel; k < weights.length; k++, from += channels) total += data[from] * weights[k];
-      row[to] = total;
+      for (let tap = 0; tap < taps; tap++) total += data[from++] * weights[at++];
+      row[to++] = total;
+      continue;
     }
+    let b = 0;
+    let g = 0;
+    let r = 0;
+    for (let tap = 0; tap < taps; tap++, at++, from += 3) {
+      const weight = weights[at];
+      b += data[from] * weight;
+      g += data[from + 1] * weight;
+      r += data[from + 2] * weight;
+    }
+    row[to] = b;
+    row[to + 1] = g;
+    row[to + 2] = r;
+    to += 3;
   }
 }
 

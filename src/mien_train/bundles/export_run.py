@@ -25,15 +25,17 @@ from mien_train.run.finished_run import open_run
 
 @dataclass(frozen=True)
 class Exported:
-    """A written bundle, and how its crop was calibrated for each detector."""
+    """A written bundle, how its crop was calibrated for each detector, and what was guessed about the network."""
 
     bundle: Bundle
     framings: dict[str, FramingReport]
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """What was measured, for people."""
         size = len(self.bundle.model) / 1e6
         lines = [f"{self.bundle.path}: {size:.1f} MB, classes {', '.join(self.bundle.manifest.classes)}"]
+        lines += [f"assumed: {note}" for note in self.notes]
         for name, report in self.framings.items():
             lines.append(
                 f"crop for {name}: margin {report.framing.margin:.3f} (IQR {report.margin_spread:.3f}), shift down "

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import warnings
 from datetime import datetime, timezone
 
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.errors import TrainingError
 from mien.model.bundle import Golden
 from mien.model.crop import Crops
 from mien.model.manifest import InputSpec
 from mien_train.data.tensors import normalise
 
 GOLDEN_CROPS = 8
+
+OPSET = 18
+"""Version of ONNX's operators in graphs that the older converter makes; onnxruntime 1.20 runs it."""
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""How manifests write a time, in UTC."""
+
+AGREEMENT = 1e-4
+"""Largest difference between a graph and its network, as a share of the largest value or of 1."""
 
 
 class Deployed(nn.Module):
@@ -40,17 +54,82 @@ def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
     """The graph as ONNX, batch size dynamic."""
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        deployed.eval(),
-        (example,),
-        input_names=[spec.name],
-        output_names=["probabilities", "logits"],
-        dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of its own deprecated parts
+        program = torch.onnx.export(
+            deployed.eval(),
+            (example,),
+            input_names=[spec.name],
+            output_names=["probabilities", "logits"],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     return without_traces(program.model_proto).SerializeToString()
+
+
+def to_onnx_checked(deployed: Deployed, spec: InputSpec) -> bytes:
+    """The graph of a network whose code is not ours: converted, run, and compared with the network.
+
+    Torch's older converter goes first: it takes a second where the newer one takes ten.
+
+    Raises:
+        TrainingError: no converter of torch's can take the network, or the graph does not compute the same.
+    """
+    reasons: list[str] = []
+    for convert in (_traced_onnx, to_onnx):
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")
+                graph = convert(deployed, spec)
+            if difference := _difference(graph, deployed, spec):
+                reasons.append(difference)
+                continue
+            return graph
+        except Exception as error:  # converters raise whatever the student's code drives them into
+            reasons.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    raise TrainingError(
+        "this network cannot be converted to ONNX: expected a forward() that computes with tensors alone, for any "
+        f"number of pictures; torch says: {'; '.join(dict.fromkeys(reasons))}"
+    )
+
+
+def _traced_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
+    example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    names = ["probabilities", "logits"]
+    file = io.BytesIO()
+    torch.onnx.export(
+        deployed.eval(),
+        (example,),
+        file,  # pyright: ignore[reportArgumentType] - the older converter takes one; the stubs know the newer alone
+        input_names=[spec.name],
+        output_names=names,
+        dynamic_axes={name: {0: "N"} for name in (spec.name, *names)},
+        dynamo=False,
+        opset_version=OPSET,
+    )
+    return without_traces(onnx.load_model_from_string(file.getvalue())).SerializeToString()
+
+
+def _difference(graph: bytes, deployed: Deployed, spec: InputSpec) -> str:
+    """How the graph's answers differ from the network's on noise, in batches of several sizes; empty if they do not."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 5):
+        crops = rng.integers(0, 256, (count, spec.height, spec.width, spec.channels), dtype=np.uint8)
+        with torch.inference_mode():
+            expected = [t.numpy() for t in deployed(torch.from_numpy(crops))]
+        answers = [np.asarray(answer) for answer in session.run(None, {spec.name: crops})]
+        for name, found, wanted in zip(("probabilities", "logits"), answers, expected, strict=True):
+            if found.shape != wanted.shape:
+                return f"the graph gives {name} {list(found.shape)} for {count} pictures"
+            worst = float(np.abs(found - wanted).max())
+            if not worst <= AGREEMENT * max(1.0, float(np.abs(wanted).max())):
+                return f"the graph's {name} differ from the network's by {worst:.1e}"
+    return ""
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -88,7 +167,7 @@ def drawn_crops(spec: InputSpec) -> Crops:
 
 def created_now() -> str:
     """The time, UTC, as manifests write it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(timezone.utc).strftime(TIME)
 
 
 def _draw_face(canvas: NDArray[np.uint8], mood: float, opening: int, brow: int) -> None:

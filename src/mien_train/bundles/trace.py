@@ -13,7 +13,7 @@ Every stage gets the trainer's own input, so that a difference belongs to the st
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 from PIL import Image as PillowImage
-from torch import nn
+from torch import Tensor, nn
 
 from mien.dataset import Sample, Split
 from mien.dataset.fingerprint import pixel_key
@@ -35,7 +35,7 @@ from mien.model.manifest import CropSpec, InputSpec
 from mien.model.session import Session
 from mien.model.verify import Check
 from mien.records import Image
-from mien_train.bundles.course_weights import COURSE_INPUT, load_emotion_net
+from mien_train.bundles.student_network import StudentOptions, open_student
 from mien_train.data.packs import pack
 from mien_train.data.tensors import normalise, predict_logits
 from mien_train.run.finished_run import open_run
@@ -52,6 +52,8 @@ class _Source:
 
     `crops` is uint8 `[N, H, W, C]`, what the network was shown of the N samples; `saw` tells whether pixels decoded now
     (uint8 `[H, W, 3]` BGR) are those of sample i that training saw. The first K outputs of `network` are the logits.
+    `scaled` gives what the first layer sees of pixels in 0..1; with `own_code`, the network is a student's and may do
+    more before that.
     """
 
     classes: tuple[str, ...]
@@ -60,9 +62,13 @@ class _Source:
     samples: tuple[Sample, ...]
     crops: Crops
     saw: Callable[[int, Image], bool]
+    scaled: Callable[[Tensor], Tensor] = normalise
+    own_code: bool = False
 
 
-def trace(bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES) -> tuple[Check, ...]:
+def trace(
+    bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES, told: StudentOptions | None = None
+) -> tuple[Check, ...]:
     """Compare a bundle with the run folder, or the student's weights, that it was made of.
 
     Args:
@@ -70,6 +76,7 @@ def trace(bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES) -
         against: a run folder of `mien train`, or the SI100B course's `face_expression.pth`.
         split: labelled pictures, each one a face; `samples` of them, spread evenly, are traced.
         samples: how many.
+        told: what is known of a student's weights; the classes are the bundle's.
 
     Returns:
         one check a stage; `passed` is None where an earlier difference makes it senseless.
@@ -78,7 +85,10 @@ def trace(bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES) -
         TrainingError: `against` is neither, or the run is not finished.
         DatasetError: none of the pictures can be read.
     """
-    source = _of_run(against, split, samples) if against.is_dir() else _of_weights(against, bundle, split, samples)
+    if against.is_dir():
+        source = _of_run(against, split, samples)
+    else:
+        source = _of_weights(against, bundle, split, samples, told or StudentOptions())
     images = [next(read_image(sample.path)).pixels for sample in source.samples]
     checks = [_classes(bundle, source), _pixels(source, images), _crop(bundle, source, images)]
     if _shape(bundle.manifest.input) != _shape(source.spec) or len(bundle.manifest.classes) != len(source.classes):
@@ -101,10 +111,9 @@ def _of_run(folder: Path, split: Split, samples: int) -> _Source:
     )
 
 
-def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int) -> _Source:
+def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: StudentOptions) -> _Source:
     """A student's weights bring no record of what they saw: Pillow's own reading of the file stands for it."""
-    classes = bundle.manifest.classes
-    network = load_emotion_net(path, len(classes))
+    student = open_student(path, replace(told, classes=told.classes or bundle.manifest.classes))
     kept: list[Sample] = []
     crops: list[Crops] = []
     failed = ""
@@ -115,7 +124,7 @@ def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int) -> _Sour
             failed = failed or str(error)
             continue
         kept.append(split.samples[row])
-        crops.append(cut(image, [whole_face(image)], CropSpec(), COURSE_INPUT))
+        crops.append(cut(image, [whole_face(image)], CropSpec(), student.input))
     if not kept:
         raise DatasetError(f"{split.root}: none of the pictures can be read; the first: {failed}")
 
@@ -123,7 +132,15 @@ def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int) -> _Sour
         with PillowImage.open(kept[i].path) as picture:
             return np.array_equal(np.asarray(picture.convert("RGB"))[..., ::-1], image)
 
-    return _Source(classes, network, COURSE_INPUT, tuple(kept), np.concatenate(crops), saw)
+    mean, std = (torch.tensor(student.recipe[k]).view(-1, 1, 1) for k in ("mean", "std"))
+
+    def scaled(pixels: Tensor) -> Tensor:
+        return (pixels - mean) / std
+
+    return _Source(
+        student.classes, student.network, student.input, tuple(kept), np.concatenate(crops), saw, scaled,
+        own_code=bool(told.module),
+    )  # fmt: skip
 
 
 def _spread(count: int, wanted: int) -> NDArray[np.int64]:
@@ -178,7 +195,10 @@ def _tensor(bundle: Bundle, source: _Source) -> Check:
     model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found = np.asarray(session.run([name], {bundle.manifest.input.name: source.crops})[0])
-    expected = normalise(torch.from_numpy(source.crops).permute(0, 3, 1, 2).float() / 255).numpy()
+    expected = source.scaled(torch.from_numpy(source.crops).permute(0, 3, 1, 2).float() / 255).numpy()
+    same = found.shape == expected.shape and float(np.abs(found - expected).max()) <= TENSOR_TOLERANCE
+    if source.own_code and not same:
+        return Check("tensor", None, "the student's own code works on the pictures before its first layer")
     if found.shape != expected.shape:
         return Check("tensor", False, f"the first layer sees {list(found.shape)}; in training {list(expected.shape)}")
     worst = float(np.abs(found - expected).max())

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import typer
 
-from mien_train.cli import compress, ensemble, trace, train, tune
+from mien.cli.weight_options import add_converter
+from mien_train.cli import compress, ensemble, export, trace, train, tune
 
 
 def register(app: typer.Typer) -> None:
-    """Add all commands of training."""
-    for command in (train, tune, compress, ensemble, trace):
+    """Add all commands of training, and what makes bundles of PyTorch weights."""
+    for command in (train, export, tune, compress, ensemble, trace):
         command.register(app)
+    add_converter(export.write_bundle_of)

@@ -8,6 +8,16 @@ from typing import Annotated
 import typer
 
 from mien.cli.models import BundleArgument, print_checks
+from mien.cli.weight_options import (
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+)
+from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
 
 EXAMPLES = """Examples:
@@ -28,6 +38,12 @@ def trace(
     data: Annotated[Path, typer.Option("--data", help="Labeled pictures to follow through both.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     samples: Annotated[int, typer.Option(help="How many pictures to follow.", min=1)] = 200,
+    network: NetworkOption = "",
+    module: ModuleOption = "",
+    size: SizeOption = "",
+    color: ColorOption = None,
+    mean: MeanOption = "",
+    std: StdOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Compare a bundle with what it was made of, stage by stage, and name the first stage that differs.
@@ -41,6 +57,8 @@ def trace(
     with named_extra():
         from mien_train.bundles.trace import trace as trace_bundle
 
+        told = student_options(WeightOptions(network, module, "", size, color, mean, std))
+
     loaded = load_bundle(bundle)
-    checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples)
+    checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)
     print_checks(loaded, checks, as_json=as_json)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.dataset import Sample, Split, exclude, has_split, read_split
+from mien.dataset import Sample, Split, check_training_data, exclude, open_dataset
 from mien.dataset.fingerprint import pixel_key
 from mien.errors import DatasetError, MediaError
 from mien.media.image import read_image
@@ -69,6 +69,10 @@ class TrainingData:
     excluded: tuple[str, ...] = ()
 
 
+def _from(root: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
 def load_training_data(
     root: Path,
     target: InputSpec,
@@ -83,10 +87,8 @@ def load_training_data(
     Raises:
         DatasetError: a split is missing, the two are one folder, or their classes differ.
     """
-    for split in ("train", "validation"):
-        if not has_split(root, split):
-            raise DatasetError(f"{root}: no folder {split!r}; training needs train/<class>/ and validation/<class>/")
-    splits = read_split(root, "train"), read_split(root, "validation")
+    check_training_data(root)
+    splits = open_dataset(root, "train"), open_dataset(root, "validation")
     if splits[0].classes != splits[1].classes:
         odd = sorted(set(splits[0].classes) ^ set(splits[1].classes))
         raise DatasetError(
@@ -111,7 +113,7 @@ def load_training_data(
             + train.labels.tobytes().hex()
             + validation.labels.tobytes().hex()
         ),
-        tuple(path.relative_to(root).as_posix() for path in whole if path not in kept),
+        tuple(_from(splits[0].root, path) for path in whole if path not in kept),
     )
 
 
@@ -219,7 +221,7 @@ def _pack_key(split: Split, target: InputSpec) -> str:
     lines = [f"{PACK_VERSION} {target.model_dump_json()}"]
     for sample in split.samples:
         stat = sample.path.stat()
-        lines.append(f"{sample.path.relative_to(split.root)} {stat.st_size} {stat.st_mtime_ns}")
+        lines.append(f"{_from(split.root, sample.path)} {stat.st_size} {stat.st_mtime_ns}")
     return _digest("\n".join(lines))
 
 

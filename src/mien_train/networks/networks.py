@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
+from mien_train.networks.emotion_net import EmotionNet
+from mien_train.networks.modules import Levels, SqueezeExcitation
 from mien_train.recipe import NetworkRecipe
-
-FLAT = 0.02
-"""A standard deviation of few grey levels (of -1..1): less is noise that should not be blown up."""
-
 
 STEMS = {"full": (3, 1, 1), "pool": (3, 1, 1), "wide": (5, 1, 2), "stride": (4, 2, 1)}
 """Kernel, stride and padding of the first convolution."""
@@ -41,29 +38,6 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
 def inner_width(width: int, share: float) -> int:
     """Channels inside a block of `width`; a share is rounded to 8, as processors multiply that many at a time."""
     return width if share == 1 else min(width, max(8, 8 * round(width * share / 8)))
-
-
-class Levels(nn.Module):
-    """Each picture with mean 0 and standard deviation 0.5, whatever the light; a flat one stays flat."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
-        centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
-        deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        return 0.5 * centred / (deviation + FLAT)
-
-
-class SqueezeExcitation(nn.Module):
-    """Each channel is scaled by what all channels say of the whole picture (arXiv 1709.01507)."""
-
-    def __init__(self, channels: int, reduction: int = 8) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, channels // reduction)
-        self.excite = nn.Linear(channels // reduction, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))))
-        return x * scale[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
@@ -120,22 +94,3 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = self.stages(self.stem(self.levels(x))).mean(dim=(2, 3))
         return self.head(self.dropout(features))
-
-
-class EmotionNet(nn.Module):
-    """The SI100B course's network: 3 x 48 x 48 in, the layer names of the students' `face_expression.pth`."""
-
-    def __init__(self, classes: int = 3) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 3, padding=1)
-        self.conv2 = nn.Conv2d(64, 128, 3)
-        self.conv3 = nn.Conv2d(128, 256, 4)
-        self.fc1 = nn.Linear(256 * 4 * 4, 256)
-        self.fc2 = nn.Linear(256, 64)
-        self.fc3 = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for conv in (self.conv1, self.conv2, self.conv3):
-            x = F.leaky_relu(F.max_pool2d(conv(x), 2))
-        x = torch.flatten(x, 1)
-        return self.fc3(F.leaky_relu(self.fc2(F.leaky_relu(self.fc1(x)))))

@@ -1,0 +1,162 @@
+"""`mien export`: a finished run, or weights alone -> a bundle. The work is imported late: it needs torch."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import astuple, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.progress import ProgressBar
+from mien.cli.weight_options import (
+    ClassesOption,
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+    height_width,
+    names,
+    numbers,
+)
+from mien.errors import TrainingError
+from mien_train.cli.extras import named_extra
+
+if TYPE_CHECKING:
+    from mien_train.bundles.export_run import Exported
+    from mien_train.bundles.student_network import StudentOptions
+
+EXAMPLES = """Examples:
+
+mien export runs/first --data data/fer2013 --out first.onnx
+
+mien export face_expression.pth --network si100b --classes happy,neutral,sad --out student.onnx
+
+mien export face_expression.pth --module my_net/classify.py:makeEmotionNet --data images --out student.onnx"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EXAMPLES)(export)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of `mien train`, or weights alone: a student's .pth file.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Labeled folder: fits the temperature and measures. A run needs its own; a .pth may do without.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's or file's.")] = "",
+    about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = "",
+    calibration_crops: Annotated[
+        int, typer.Option(help="Training crops used to calibrate the crop margin of a run.", min=50)
+    ] = 2000,
+    network: NetworkOption = "",
+    module: ModuleOption = "",
+    classes: ClassesOption = "",
+    size: SizeOption = "",
+    color: ColorOption = None,
+    mean: MeanOption = "",
+    std: StdOption = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+) -> None:
+    """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
+    about_weights = WeightOptions(network, module, classes, size, color, mean, std)
+    if run.is_file() or (run.suffix in (".pth", ".pt") and not run.is_dir()):
+        with named_extra():
+            told = student_options(about_weights)
+        result = _export_weights(run, out, data, name, about_data, licence, told, overwrite)
+    else:
+        if any(astuple(about_weights)):
+            raise TrainingError(
+                f"{run}: expected a file of weights (.pth), as --network, --module, --classes, --size, --color, --mean "
+                f"and --std go with one, found {'a folder' if run.is_dir() else 'nothing'}; a run folder knows them: "
+                "leave them out"
+            )
+        result = _export_run(run, out, data, name, about_data, licence, calibration_crops, overwrite)
+    for line in result.lines():
+        typer.echo(line)
+
+
+def student_options(given: WeightOptions) -> StudentOptions:
+    """The options as training takes them."""
+    from mien_train.bundles.student_network import StudentOptions
+
+    return StudentOptions(
+        network=given.network,
+        module=given.module,
+        classes=names(given.classes),
+        size=height_width(given.size),
+        color=given.color.value if given.color else None,
+        mean=numbers(given.mean, "--mean"),
+        std=numbers(given.std, "--std"),
+    )
+
+
+def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_classes: tuple[str, ...]) -> None:
+    """Write a bundle of PyTorch weights for a command that takes bundles; what was assumed goes to stderr."""
+    with named_extra():
+        from mien_train.bundles.student_weights import export_weights
+        from mien_train.bundles.to_onnx import TIME
+
+        told = student_options(options)
+    told = replace(told, classes=told.classes or data_classes)
+    # The same weights give the same bundle each time: `mien predict --resume` looks whether the model changed.
+    written = weights.stat().st_mtime if weights.exists() else 0.0
+    for note in export_weights(
+        weights, out, told, created=f"{datetime.fromtimestamp(written, timezone.utc):{TIME}}"
+    ).notes:
+        typer.echo(f"assumed: {note}", err=True)
+
+
+def _export_run(
+    run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int,
+    overwrite: bool,
+) -> Exported:  # fmt: skip
+    if data is None:
+        raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
+    with named_extra():
+        from mien_train.bundles.export_run import export_run
+
+    with ProgressBar() as bar:
+
+        def on_crop(done: int, total: int) -> None:
+            bar.update("calibrating the crop", done, total)
+
+        return export_run(
+            run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
+            on_crop=on_crop, overwrite=overwrite,
+        )  # fmt: skip
+
+
+def _export_weights(
+    weights: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, told: StudentOptions,
+    overwrite: bool,
+) -> Exported:  # fmt: skip
+    with named_extra():
+        from mien_train.bundles.student_weights import export_weights
+
+    with ProgressBar() as bar:
+        return export_weights(
+            weights,
+            out,
+            told,
+            name=name,
+            data_root=data,
+            about_data=about_data,
+            licence=licence,
+            command=shlex.join(["mien", *sys.argv[1:]]),
+            overwrite=overwrite,
+            progress=bar,
+        )

@@ -7,7 +7,7 @@ SAMPLE := src/mien/samples/group.jpg
 # What a training learns from; docs/training.md says how it comes about.
 DATA ?= data/fer2013
 
-.PHONY: demo test lint check wheel web web-check small clean
+.PHONY: demo test lint check wheel web web-check default clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict $(SAMPLE) --annotate demo-output --overwrite
@@ -40,12 +40,12 @@ web-check:
 wheel: .venv/ready
 	.venv/bin/python -m build --wheel --outdir dist
 
-# The bundled model `small`, trained again (into runs/small.onnx); an interrupted run goes on.
-small: .venv/ready
-	.venv/bin/mien train $(DATA) --out runs/small --recipe recipes/small.toml --init default --teacher default
-	.venv/bin/mien export runs/small --data $(DATA) --out runs/small-float.onnx --name small --overwrite
-	.venv/bin/mien compress runs/small-float.onnx --data $(DATA) --out runs/small.onnx --overwrite
-	.venv/bin/mien evaluate $(DATA) --model runs/small.onnx
+# The bundled model `default`, trained again (into runs/default.onnx); an interrupted run goes on.
+default: .venv/ready
+	.venv/bin/mien train $(DATA) --out runs/default --recipe recipes/default.toml --init large --teacher large
+	.venv/bin/mien export runs/default --data $(DATA) --out runs/default-float.onnx --name default --label-answer fer2013 --overwrite
+	.venv/bin/mien compress runs/default-float.onnx --data $(DATA) --out runs/default.onnx --overwrite
+	.venv/bin/mien evaluate $(DATA) --model runs/default.onnx
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv-demo

@@ -1,4 +1,4 @@
-"""The bundled classifier in ONNX Runtime against the same network in PyTorch eager: same run, one thread.
+"""The bundled float classifier in ONNX Runtime against the same network in PyTorch eager: same run, one thread.
 
 python benchmarks/classifier.py         needs the extra `train`
 """
@@ -38,14 +38,14 @@ def rate(call: Callable[[], object], pictures: int) -> float:
 def main() -> None:
     """Print pictures a second and the ratio, at batch 1 and 64."""
     torch.set_num_threads(1)
-    bundle = load_bundle("default")
+    bundle = load_bundle("large")
     manifest = bundle.manifest
     # A manifest notes more beside the recipe than a recipe may hold.
     recipe = parse_recipe({k: v for k, v in manifest.training.recipe.items() if k in Recipe.model_fields}, "manifest")
-    classes = len(manifest.classes)
+    classes = len(manifest.label_answer.classes)
     # Speed does not depend on the weights' values, so a fresh network of the same recipe stands for the trained one.
     network = build_network(recipe.network, manifest.input.channels, output_columns(recipe, classes), recipe.size)
-    eager = Deployed(network, classes, manifest.calibration.temperature).eval()
+    eager = Deployed(network, classes, manifest.label_answer.calibration.temperature).eval()
     session = Session(bundle, threads=1)
     for batch in (1, 64):
         crops = np.random.default_rng(0).integers(

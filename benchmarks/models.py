@@ -26,7 +26,7 @@ def rate(session: Session, crops: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Print the best of the rounds, and the ratio to `default`."""
+    """Print the best of the rounds, and the ratio to `large`."""
     sessions = {name: Session(load_bundle(name), 1) for name in BUNDLED}
     for batch in (1, 64):
         best = dict.fromkeys(sessions, 0.0)
@@ -38,7 +38,7 @@ def main() -> None:
                 best[name] = max(best[name], rate(session, crops))
         for name, found in best.items():
             size = len(load_bundle(name).model) / 1e6
-            print(f"batch {batch:2}: {name:8} {size:5.2f} MB {found:7.0f}/s, {found / best['default']:4.1f} x default")
+            print(f"batch {batch:2}: {name:8} {size:5.2f} MB {found:7.0f}/s, {found / best['large']:4.1f} x large")
 
 
 if __name__ == "__main__":

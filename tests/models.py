@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.model.bundle import Golden
-from mien.model.manifest import InputSpec, Manifest
+from mien.model.manifest import Answer, InputSpec, Manifest, OutputSpec
 
 CLASSES = ("happy", "neutral", "sad")
 SLOPE = np.array([[2.0, 0.0, -2.0]], np.float32)
@@ -60,3 +60,35 @@ def tiny_golden(size: int = 48) -> Golden:
     logits = (crops.reshape(3, -1).mean(axis=1, keepdims=True) / 255 - 0.5) * SLOPE
     powers = np.exp(logits)
     return Golden(crops, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))
+
+
+def two_answers_onnx(size: int = 48) -> bytes:
+    """As `tiny_onnx`, with a second answer, `fer2013`, whose logits are the first's negated."""
+    model = onnx.load_model_from_string(tiny_onnx(size=size))
+    model.graph.node.extend(
+        [
+            helper.make_node("Neg", ["logits"], ["fer2013_logits"]),
+            helper.make_node("Softmax", ["fer2013_logits"], ["fer2013_probabilities"], axis=-1),
+        ]
+    )
+    names = ("fer2013_probabilities", "fer2013_logits")
+    model.graph.output.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in names)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def two_answers(people: dict[str, float] | None = None) -> tuple[Answer, Answer]:
+    """The answers that go with `two_answers_onnx`; `people` is the prior of the first."""
+    other = OutputSpec(probabilities="fer2013_probabilities", logits="fer2013_logits")
+    return (
+        Answer(name="people", classes=CLASSES, outputs=OutputSpec(), prior=people or {}),
+        Answer(name="fer2013", classes=CLASSES, outputs=other),
+    )
+
+
+def two_answers_golden(size: int = 48) -> Golden:
+    """As `tiny_golden`, for both answers."""
+    golden = tiny_golden(size)
+    inverse = 1 / golden.probabilities
+    others = {"fer2013": (inverse / inverse.sum(axis=1, keepdims=True)).astype(np.float32)}
+    return Golden(golden.crops, golden.probabilities, others=others)

@@ -45,6 +45,7 @@ class Recognizer:
         min_face: smallest face wanted, in pixels of the original frame; None: 2 % of the longer side, at least 20.
         threads: CPU threads; 0 takes every core.
         max_pixels: a larger picture is refused before it is decoded.
+        answer: which of the model's answers to give, by name (`people`, `fer2013`); None: its default.
 
     Attributes:
         threads: how many are used.
@@ -63,9 +64,10 @@ class Recognizer:
         min_face: float | None = None,
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
+        answer: str | None = None,
     ) -> None:
         self.threads = threads or os.cpu_count() or 1
-        self.session = Session(model if isinstance(model, Bundle) else load_bundle(model), threads)
+        self.session = Session(model if isinstance(model, Bundle) else load_bundle(model), threads, answer=answer)
         if detector is None or isinstance(detector, str):
             detector = make_detector(detector or default_detector_name(), min_face=min_face)
         self.detector = detector
@@ -74,8 +76,13 @@ class Recognizer:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The model's classes, in its order."""
-        return self.session.manifest.classes
+        """The classes of the model's answer, in its order."""
+        return self.session.classes
+
+    @property
+    def answer(self) -> str:
+        """The name of the answer that is given; empty where the model has one without a name."""
+        return self.session.answer.name
 
     def read(self, picture: str | os.PathLike[str] | bytes | Image) -> list[Reading]:
         """Readings of one picture, faces by detector score, highest first; of every frame, if it is animated.

@@ -65,10 +65,15 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """Probabilities over the classes of one model, in the model's order; they sum to 1."""
+    """Probabilities over the classes of one model, in the model's order; they sum to 1.
+
+    `answer` names what they are probabilities of (`people`: how people would vote; `fer2013`: that data set's label);
+    empty where the model has one answer without a name.
+    """
 
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    answer: str = ""
 
     @property
     def label(self) -> str:

@@ -92,7 +92,7 @@ def test_int8_keeps_the_answers(int8: Compression, parent: Bundle, data: Path, r
     images = np.array(packed(data, run).validation.images)
     before, after = (Session(b, threads=1).run(images)[0] for b in (parent, int8.bundle))
     assert (before.argmax(1) == after.argmax(1)).all()
-    assert int8.before.accuracy == int8.after.accuracy
+    assert [q.value for q in int8.before.qualities] == [q.value for q in int8.after.qualities]
     assert int8.lost == 0
 
 
@@ -161,7 +161,9 @@ def test_a_graph_without_convolutions_is_refused():
 
 def test_another_temperature_changes_the_probabilities_alone():
     golden, manifest = tiny_golden(), tiny_manifest()
-    model = with_temperature(with_temperature(tiny_onnx(), manifest, 3.0), manifest, 0.5)  # set, and set again
+    model = with_temperature(
+        with_temperature(tiny_onnx(), manifest.outputs, 3.0), manifest.outputs, 0.5
+    )  # set, and set again
     probabilities, logits = Session(Bundle(Path("x"), model, manifest, None, sealed=False), 1).run(golden.crops)
     np.testing.assert_allclose(probabilities, softmax(logits / 0.5), atol=1e-6)
     np.testing.assert_allclose(softmax(logits), golden.probabilities, atol=1e-6)
@@ -228,7 +230,7 @@ def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_
     assert found["steps"]["pruned"] == 0.5
     assert found["lost_points"] <= 2
     assert found["after"]["megabytes"] < found["before"]["megabytes"]
-    assert set(found["before"]["accuracy"]) == {"value", "low", "high"}
+    assert set(found["before"]["qualities"][0]["value"]) == {"value", "low", "high"}
     bundle = load_bundle(str(out))
     assert [check.passed for check in verify_bundle(bundle, threads=1)] == [True] * 4
     shapes = {i.name: list(i.dims) for i in onnx.load_model_from_string(bundle.model).graph.initializer}

@@ -93,7 +93,7 @@ def test_the_command_writes_a_bundle_that_verifies_and_says_what_it_gains(data: 
     assert bundle.manifest.training.data == "drawn squares"
     assert [m["name"] for m in bundle.manifest.training.recipe["ensemble"]] == ["bright", "dark"]  # type: ignore[index,union-attr]
     measured = {m.name: m.value for m in bundle.manifest.metrics}
-    assert measured["accuracy"] == pytest.approx(said["together"]["accuracy"]["value"], abs=1e-4)
+    assert measured["accuracy"] == pytest.approx(said["together"]["qualities"][0]["value"]["value"], abs=1e-4)
     assert measured["accuracy"] > 0.6  # bright and dark are told apart by brightness alone
 
     again = CliRunner().invoke(app, command)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, ThreadsOption, registered
+from mien.cli.options import MODEL_HELP, AnswerOption, ThreadsOption, registered
 from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 
@@ -29,6 +29,8 @@ def compare(
     data: Annotated[
         Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
     ],
+    answer: AnswerOption = None,
+    answer_b: Annotated[str | None, typer.Option(help="What B answers, if not what --answer says.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
@@ -53,7 +55,8 @@ def compare(
     from mien.model.session import Session
     from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
 
-    first, second = (Session(load_bundle(name), threads) for name in (a, b))
+    asked = ((a, answer), (b, answer_b or answer))
+    first, second = (Session(load_bundle(name), threads, answer=wanted) for name, wanted in asked)
     found = open_dataset(data, split)
     say_passed_over([found])
     found = without(found, exclude) if exclude else found

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import ModelOption, ThreadsOption
+from mien.cli.options import AnswerOption, ModelOption, ThreadsOption
 from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 from mien.cli.weight_options import (
@@ -50,6 +50,7 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     model: ModelOption = "default",
+    answer: AnswerOption = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     detector: Annotated[
@@ -96,7 +97,7 @@ def evaluate(
     with bundle_of(model, about, found.classes) as path, progress() as bar:
         task = bar.add_task("", total=None, note="")
         result = measure(
-            Session(load_bundle(path), threads),
+            Session(load_bundle(path), threads, answer=answer),
             found,
             detector=make_detector(detector) if detector else None,
             train=train,

@@ -11,6 +11,7 @@ import typer
 
 from mien.cli.options import (
     TIME,
+    AnswerOption,
     DetectorModelOption,
     DetectorOption,
     MinFaceOption,
@@ -52,6 +53,7 @@ def live(
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
     ] = False,
     model: ModelOption = "default",
+    answer: AnswerOption = None,
     detector: DetectorOption = None,
     detector_model: DetectorModelOption = None,
     min_face: MinFaceOption = None,
@@ -81,7 +83,7 @@ def live(
     finder = make_detector(
         detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
     )
-    recognizer = Recognizer(model, finder, threads=threads)
+    recognizer = Recognizer(model, finder, threads=threads, answer=answer)
     pane = Window() if window else None
     lost = False
     with ExitStack() as stack:

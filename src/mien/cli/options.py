@@ -63,6 +63,10 @@ def opened_registry(location: str = "", files: str = "") -> Generator[Registry]:
 
 MODEL_HELP = "A bundled model's name, a .onnx file, or NAME@3 or NAME@production of the registry."
 ModelOption = Annotated[str, typer.Option("--model", help=MODEL_HELP, callback=registered)]
+AnswerOption = Annotated[
+    str | None,
+    typer.Option("--answer", help="people (how people would vote), fer2013 (that data set's label); default: people."),
+]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet (default), haar, opencv-yunet or whole.")]
 DetectorModelOption = Annotated[
     Path | None, typer.Option("--detector-model", help="The detector's own file: opencv-yunet's, or a cascade.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.dataset import Sample
-from mien.measure.intervals import Estimate, wilson
+from mien.measure.intervals import LEVEL, Estimate, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,45 @@ class Annotators:
     model_as_annotators: Estimate
 
 
+def votes_of(samples: Sequence[Sample], classes: Sequence[str]) -> NDArray[np.int64]:
+    """How many people chose each of `classes` (canonical names): `[N, K]`; votes for anything else do not count."""
+    votes = np.array([[sample.votes.get(name, 0) for name in classes] for sample in samples], np.int64)
+    return votes.reshape(len(samples), len(classes))
+
+
+def agrees_with_one_person(votes: NDArray[np.int64], answers: NDArray[np.int64]) -> Estimate:
+    """How often one person, drawn from those who voted on a picture, chose the class that is answered.
+
+    Every picture counts the same; the interval is that of a mean over pictures (normal approximation).
+
+    Args:
+        votes: `[N, K]`; rows without a vote do not count.
+        answers: `[N]`, the class answered for each.
+    """
+    counts = votes.sum(axis=1)
+    rows = np.flatnonzero(counts)
+    if not len(rows):
+        return Estimate(math.nan, math.nan, math.nan)
+    shares = votes[rows, answers[rows]] / counts[rows]
+    value, reach = float(shares.mean()), NormalDist().inv_cdf(0.5 + LEVEL / 2) * float(shares.std()) / len(rows) ** 0.5
+    return Estimate(value, max(value - reach, 0.0), min(value + reach, 1.0))
+
+
+def cross_entropy_to_votes(votes: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
+    """-sum(share of the votes x log(probability)), averaged over the pictures that have votes; in nats.
+
+    Args:
+        votes: `[N, K]`.
+        probabilities: `[N, K]`, rows summing to 1; nothing counts as less than 1e-12.
+    """
+    counts = votes.sum(axis=1)
+    rows = np.flatnonzero(counts)
+    if not len(rows):
+        return math.nan
+    shares = votes[rows] / counts[rows, None]
+    return float(-(shares * np.log(np.maximum(probabilities[rows].astype(np.float64), 1e-12))).sum(axis=1).mean())
+
+
 def annotators_of(
     samples: Sequence[Sample], truth: NDArray[np.int64], answers: NDArray[np.int64], classes: Sequence[str]
 ) -> Annotators | None:
@@ -40,8 +81,7 @@ def annotators_of(
         answers: the model's `[N]`, likewise.
         classes: K names.
     """
-    votes = np.array([[sample.votes.get(name, 0) for name in classes] for sample in samples], np.int64)
-    votes = votes.reshape(len(samples), len(classes))
+    votes = votes_of(samples, classes)
     most = votes.max(axis=1, initial=0)
     decided = (most > 0) & ((votes == most[:, None]).sum(axis=1) == 1)
     count = int(decided.sum())

@@ -16,6 +16,7 @@ from mien.measure.intervals import RESAMPLES
 from mien.measure.metrics import Truth
 from mien.measure.significance import Difference, difference, joint_table
 from mien.model.bundle import Bundle
+from mien.model.manifest import Answer
 from mien.model.session import Session
 
 
@@ -98,11 +99,17 @@ def compare(
             progress=lambda what, done, total: progress(f"{name}: {what}", done, total),
         )  # fmt: skip
 
-    same = _bundle(a).model == _bundle(b).model and _bundle(a).manifest == _bundle(b).manifest
+    same = (
+        _bundle(a).model == _bundle(b).model and _bundle(a).manifest == _bundle(b).manifest and _answer(a) == _answer(b)
+    )
     of_a = measure("A", a)
     of_b = of_a if same else measure("B", b)
     left_out = tuple(c for c in split.classes if c not in shared)
     return _pair(of_a, of_b, same, left_out, resamples, seed)
+
+
+def _answer(model: Bundle | Session) -> Answer:
+    return model.answer if isinstance(model, Session) else model.manifest.answer()
 
 
 def _bundle(model: Bundle | Session) -> Bundle:
@@ -114,8 +121,9 @@ def _shared_classes(a: Bundle | Session, b: Bundle | Session, split: Split, shar
     known: list[Sequence[str]] = []
     for name, model in (("A", a), ("B", b)):
         manifest = _bundle(model).manifest
+        classes = model.classes if isinstance(model, Session) else manifest.classes
         try:
-            known.append(match_classes(manifest.classes, split.classes, shared_only=shared_only).classes)
+            known.append(match_classes(classes, split.classes, shared_only=shared_only).classes)
         except DatasetError as error:
             raise DatasetError(f"model {name} ({manifest.name}): {error}") from error
     shared = tuple(c for c in known[0] if c in known[1])

@@ -83,6 +83,7 @@ class Evaluation:
         failures: a sentence for each picture that could not be read; these are in no number.
         tta: "flip", or "" for one look at each face.
         detector: its name, or "".
+        answer: which of the model's answers was measured; "" for one without a name.
         annotators: what people saw in the pictures, where the data has votes.
     """
 
@@ -100,11 +101,17 @@ class Evaluation:
     scores: Scores
     tta: str = ""
     detector: str = ""
+    answer: str = ""
     repeats: Repeats | None = None
     annotators: Annotators | None = None
     by: str = ""
     slices: tuple[Slice, ...] = ()
     corrupted: Corrupted | None = None
+
+    @property
+    def title(self) -> str:
+        """The model and, where it has several, the answer that was measured."""
+        return f"{self.model} ({self.answer})" if self.answer else self.model
 
     @property
     def gap(self) -> Gap | None:
@@ -165,7 +172,7 @@ def evaluate(
         DatasetError: no sample, classes that do not match, an unknown column or weight, or not one readable picture.
     """
     session = model if isinstance(model, Session) else Session(model)
-    match = match_classes(session.manifest.classes, split.classes, shared_only=shared_only)
+    match = match_classes(session.classes, split.classes, shared_only=shared_only)
     samples = [s for s in split.samples if s.label in match.classes]
     _check(split, samples, by, weights, match)
     look = _Look(session, match, detector, flip)
@@ -201,6 +208,7 @@ def evaluate(
         scores=scores_of(np.arange(len(truth)), run.missed),
         tta="flip" if flip else "",
         detector=detector.name if detector else "",
+        answer=session.answer.name,
         repeats=_repeats(run, train, truth, probabilities, progress) if train else None,
         annotators=annotators_of(run.samples, truth, probabilities.argmax(axis=1), match.classes),
         by=by,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError
 from mien.model import onnxfile
 from mien.model.crop import Crops
-from mien.model.manifest import Manifest, parse_manifest
+from mien.model.manifest import Answer, Manifest, parse_manifest
 
 MANIFEST_KEY = "mien.manifest"
 GOLDEN_KEY = "mien.golden"
 
-BUNDLED = {"default": "default.onnx", "small": "small.onnx"}
-"""Models that come with mien, by name; the files lie in `mien/weights`."""
+BUNDLED = {"default": "default.onnx", "large": "large.onnx"}
+"""Models that come with mien, by name; the files lie in `mien/weights`. `large` is in floats: to train on from."""
+
+FORMER_NAMES = {"small": "default"}
+"""What bundled models were called before -> what they are called now."""
 
 PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
 
@@ -33,24 +37,32 @@ class Golden:
 
     Attributes:
         crops: uint8 `[N, H, W, C]`.
-        probabilities: float32 `[N, K]`.
+        probabilities: float32 `[N, K]`, of the default answer.
         tolerance: largest difference of a probability that counts as equal.
+        others: float32 `[N, K]` of each other answer, by its name.
     """
 
     crops: Crops
     probabilities: NDArray[np.float32]
     tolerance: float = 1e-4
+    others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
+
+    def of(self, answer: Answer, manifest: Manifest) -> NDArray[np.float32]:
+        """The probabilities of one of the manifest's answers, `[N, K]`."""
+        return self.probabilities if answer == manifest.answer() else self.others[answer.name]
 
     def to_json(self) -> str:
         """Pixels as base64, probabilities as numbers."""
         pixels = base64.b64encode(self.crops.tobytes()).decode()
+        others = {name: _numbers(probabilities) for name, probabilities in self.others.items()}
         return json.dumps(
             {
                 "shape": self.crops.shape,
                 "crops": pixels,
-                "probabilities": [[float(f"{p:.8g}") for p in row] for row in self.probabilities],
+                "probabilities": _numbers(self.probabilities),
                 "tolerance": self.tolerance,
             }
+            | ({"answers": others} if others else {})
         )
 
 
@@ -72,7 +84,8 @@ def load_bundle(name: str | os.PathLike[str] = "default") -> Bundle:
     """Load a bundled model by name, or any model by path.
 
     Args:
-        name: "default", or the path of a `.onnx` file with a manifest inside or, as `NAME.manifest.json`, beside it.
+        name: a bundled model's (see `BUNDLED`), or the path of a `.onnx` file with a manifest inside or, as
+            `NAME.manifest.json`, beside it.
 
     Raises:
         RegistryError: neither a known name nor an existing file.
@@ -139,8 +152,8 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -
 
 
 def _resolve(name: str | os.PathLike[str]) -> Path:
-    if isinstance(name, str) and name in BUNDLED:
-        return Path(str(resources.files("mien") / "weights" / BUNDLED[name]))
+    if isinstance(name, str) and (bundled := FORMER_NAMES.get(name, name)) in BUNDLED:
+        return Path(str(resources.files("mien") / "weights" / BUNDLED[bundled]))
     path = Path(name)
     if not path.exists():
         raise RegistryError(
@@ -150,15 +163,23 @@ def _resolve(name: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _numbers(probabilities: NDArray[np.float32]) -> list[list[float]]:
+    return [[float(f"{p:.8g}") for p in row] for row in probabilities]
+
+
+def _array(rows: object, count: int, columns: int) -> NDArray[np.float32]:
+    return np.asarray(rows, np.float32).reshape(count, columns)
+
+
 def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
     try:
         parts: dict[str, Any] = json.loads(text)
         pixels = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8)
         crops: Crops = pixels.reshape([int(n) for n in parts["shape"]])
-        probabilities: NDArray[np.float32] = np.asarray(parts["probabilities"], np.float32).reshape(
-            len(crops), len(manifest.classes)
-        )
-        return Golden(crops, probabilities, float(parts["tolerance"]))
+        first, *rest = manifest.all_answers
+        others = {a.name: _array(parts["answers"][a.name], len(crops), len(a.classes)) for a in rest}
+        probabilities = _array(parts["probabilities"], len(crops), len(first.classes))
+        return Golden(crops, probabilities, float(parts["tolerance"]), others)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({error})"

@@ -20,5 +20,5 @@ def classify(session: Session, crops: Crops) -> list[Expression]:
     expressions: list[Expression] = []
     for start in range(0, len(crops), BATCH):
         probabilities, _ = session.run(crops[start : start + BATCH])
-        expressions += [Expression(session.manifest.classes, tuple(row.tolist())) for row in probabilities]
+        expressions += [Expression(session.classes, tuple(row.tolist()), session.answer.name) for row in probabilities]
     return expressions

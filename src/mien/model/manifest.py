@@ -8,11 +8,21 @@ schema version (readers ignore what they do not know); any other change raises `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from mien.errors import ManifestError
+from mien.errors import BundleError, ManifestError
 
 SCHEMA_VERSION = 1
 
@@ -23,6 +33,15 @@ _SAME_BOXES = {"yunet": "libface", "libface": "yunet"}
 """Detectors that draw the same boxes: libface is the earlier name of yunet, in bundles made before."""
 
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+AnswerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$|^$", max_length=32)]
+
+PEOPLE = "people"
+"""The answer that says how a panel of people would vote: the default of every bundle that has it."""
+
+FER2013 = "fer2013"
+"""The answer that says which label FER2013 would carry: one person's choice of a web search's find."""
 
 
 class _Part(BaseModel):
@@ -122,6 +141,39 @@ class Calibration(_Part):
     split: str = ""
 
 
+class Answer(_Part):
+    """One of the answers that a bundle gives: what it means, its output tensors, and how they are to be read.
+
+    Attributes:
+        name: how `--answer` calls it; empty for the only answer of a bundle that names none.
+        classes: in the order of the output columns.
+        outputs: its tensors.
+        calibration: the temperature of its probabilities.
+        prior: class -> share of the training targets, summing to about 1; empty where it is not declared.
+        meaning: one sentence for people.
+    """
+
+    name: AnswerName
+    classes: tuple[ClassName, ...] = Field(min_length=2)
+    outputs: OutputSpec
+    calibration: Calibration = Calibration()
+    prior: dict[ClassName, PositiveFloat] = Field(default_factory=dict[ClassName, PositiveFloat])
+    meaning: str = ""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        return _different(classes)
+
+    @model_validator(mode="after")
+    def _prior_of_all(self) -> Answer:
+        if self.prior and set(self.prior) != set(self.classes):
+            raise ValueError(
+                f"expected a prior for each of {', '.join(self.classes)}; found one for {', '.join(self.prior)}"
+            )
+        return self
+
+
 class TrainingInfo(_Part):
     """Where the weights come from."""
 
@@ -134,17 +186,23 @@ class TrainingInfo(_Part):
 
 
 class Metric(_Part):
-    """One measured number: on which split of what, over how many samples, and the command that gives it again."""
+    """One measured number: of which answer, on which split, over how many samples, and the command that repeats it."""
 
     name: str
     value: float
     split: str
     samples: int = Field(ge=1)
     command: str = ""
+    answer: str = ""
 
 
 class Manifest(_Part):
-    """Everything a runtime must know about a model. `classes` are in the order of the output columns."""
+    """Everything a runtime must know about a model.
+
+    `classes`, `outputs` and `calibration` describe the answer that is given unless another is asked for. A bundle with
+    several answers lists all of them in `answers`, that one first; readers of before there were several ignore the
+    list.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str = "unnamed"
@@ -157,13 +215,61 @@ class Manifest(_Part):
     training: TrainingInfo = TrainingInfo()
     metrics: tuple[Metric, ...] = ()
     weights_sha256: str = ""
+    answers: tuple[Answer, ...] = ()
 
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len({c.lower() for c in classes}) != len(classes):
-            raise ValueError(f"class names must differ, also without regard to case; found {', '.join(classes)}")
-        return classes
+        return _different(classes)
+
+    @model_validator(mode="after")
+    def _answers_agree(self) -> Manifest:
+        if not self.answers:
+            return self
+        names, first = [answer.name for answer in self.answers], self.answers[0]
+        if len(set(names)) != len(names) or not all(names):
+            raise ValueError(f"answers need names that differ; found {', '.join(repr(n) for n in names)}")
+        if PEOPLE in names[1:]:
+            raise ValueError(f"expected {PEOPLE!r} to be the first answer, as it is the default; found {names[0]!r}")
+        if (first.classes, first.outputs, first.calibration) != (self.classes, self.outputs, self.calibration):
+            raise ValueError(
+                f"expected the classes, outputs and calibration of the first answer, {first.name!r}; found others"
+            )
+        return self
+
+    @property
+    def all_answers(self) -> tuple[Answer, ...]:
+        """Every answer, the default one first; of a bundle that names none, the one that it gives, without a name."""
+        plain = Answer(name="", classes=self.classes, outputs=self.outputs, calibration=self.calibration)
+        return self.answers or (plain,)
+
+    def answer(self, name: str | None = None) -> Answer:
+        """The answer of this name; None: the default one, which is `people` where the bundle has it.
+
+        Raises:
+            BundleError: the bundle has no answer of this name; those that it has are named.
+        """
+        every = self.all_answers
+        found = every[0] if name is None else next((answer for answer in every if answer.name == name), None)
+        if found is None:
+            has = ", ".join(a.name for a in self.answers) or "one without a name, which is given when none is asked for"
+            raise BundleError(f"model {self.name!r} has no answer {name!r}; it has {has}")
+        return found
+
+    @property
+    def label_answer(self) -> Answer:
+        """The answer that says what the training data's labels say: the first one that is not `people`."""
+        return next((answer for answer in self.all_answers if answer.name != PEOPLE), self.answer())
+
+    def with_answers(self, answers: Sequence[Answer]) -> Manifest:
+        """The same with these answers, the first of them the default; one without a name is not listed."""
+        first = answers[0]
+        return self.model_copy(
+            update={
+                "classes": first.classes, "outputs": first.outputs, "calibration": first.calibration,
+                "answers": tuple(answers) if first.name else (),
+            }
+        )  # fmt: skip
 
     def to_json(self) -> str:
         """The manifest as JSON; `parse_manifest` reads it back equal."""
@@ -188,6 +294,12 @@ def parse_manifest(text: str | bytes, source: str) -> Manifest:
             for e in error.errors()
         )
         raise ManifestError(f"{source}: the manifest breaks schema version {SCHEMA_VERSION}: {problems}") from error
+
+
+def _different(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len({c.lower() for c in classes}) != len(classes):
+        raise ValueError(f"class names must differ, also without regard to case; found {', '.join(classes)}")
+    return classes
 
 
 def _short(value: object) -> str:

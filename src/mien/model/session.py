@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,43 @@ class Session:
         bundle: the model.
         threads: CPU threads for one call; 0 lets ONNX Runtime take every core.
         providers: ONNX Runtime execution providers, in order of preference.
+        answer: the name of the answer to give; None: the bundle's default.
+
+    Attributes:
+        answer: the answer that `run` gives.
 
     Raises:
-        BundleError: the graph cannot be loaded, or a provider is not to be had.
+        BundleError: the graph cannot be loaded, a provider is not to be had, or there is no such answer.
         BundleMismatch: the graph's tensors are not those of the manifest.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU) -> None:
+    def __init__(
+        self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU, *, answer: str | None = None
+    ) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
+        self.answer = bundle.manifest.answer(answer)
         self._graph = Graph(bundle.model, str(bundle.path), threads=threads, providers=providers)
         _check_graph(bundle, self._graph)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the answer that is given, in the order of its columns."""
+        return self.answer.classes
+
+    def giving(self, answer: str | None) -> Session:
+        """The same open model, giving another of its answers; None: the bundle's default.
+
+        Raises:
+            BundleError: the bundle has no such answer.
+        """
+        other = copy(self)
+        other.answer = self.manifest.answer(answer)
+        return other
+
+    def each_answer(self) -> list[Session]:
+        """The same open model once for each of its answers, the default first."""
+        return [self.giving(answer.name or None) for answer in self.manifest.all_answers]
 
     def run(self, crops: Crops) -> tuple[Scores, Scores]:
         """Probabilities and logits, both float32 `[N, K]`, of uint8 crops `[N, H, W, C]`; N may be 0.
@@ -50,9 +77,9 @@ class Session:
                 f"expected crops uint8 [N, {', '.join(map(str, expected))}], found {crops.dtype} {list(crops.shape)}"
             )
         if not len(crops):
-            empty = np.empty((0, len(self.manifest.classes)), np.float32)
+            empty = np.empty((0, len(self.classes)), np.float32)
             return empty, np.empty_like(empty)
-        names = self.manifest.outputs
+        names = self.answer.outputs
         wanted = [n for n in (names.probabilities, names.logits) if n]
         found: dict[str, Scores] = dict(
             zip(wanted, self._graph.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
@@ -62,7 +89,7 @@ class Session:
             raise BundleError(f"{self.bundle.path}: the model's {broken[0]} are not finite numbers for this input")
         if names.probabilities is None:
             logits = found[str(names.logits)]
-            return softmax(logits / self.manifest.calibration.temperature), logits
+            return softmax(logits / self.answer.calibration.temperature), logits
         probabilities = found[names.probabilities]
         return probabilities, found[names.logits] if names.logits else np.log(np.maximum(probabilities, 1e-12))
 
@@ -83,7 +110,7 @@ def _to_tensor(crops: Crops, spec: InputSpec) -> NDArray[Any]:
 
 
 def _check_graph(bundle: Bundle, graph: Graph) -> None:
-    spec, outputs = bundle.manifest.input, bundle.manifest.outputs
+    spec = bundle.manifest.input
     if list(graph.inputs) != [spec.name]:
         raise _mismatch(bundle, "input names", [spec.name], list(graph.inputs))
     tensor = graph.inputs[spec.name]
@@ -95,13 +122,12 @@ def _check_graph(bundle: Bundle, graph: Graph) -> None:
         isinstance(f, int) and f != e for e, f in zip(shape, tensor.shape[1:], strict=True)
     ):
         raise _mismatch(bundle, f"input {spec.name!r} shape ({spec.layout})", ["N", *shape], list(tensor.shape))
-    for name in (outputs.probabilities, outputs.logits):
-        if name is None:
-            continue
-        if name not in graph.outputs:
-            raise _mismatch(bundle, "output names", name, list(graph.outputs))
-        if isinstance(columns := graph.outputs[name].shape[-1], int) and columns != len(bundle.manifest.classes):
-            raise _mismatch(bundle, f"columns of output {name!r}", f"{len(bundle.manifest.classes)} classes", columns)
+    for answer in bundle.manifest.all_answers:
+        for name in filter(None, (answer.outputs.probabilities, answer.outputs.logits)):
+            if name not in graph.outputs:
+                raise _mismatch(bundle, "output names", name, list(graph.outputs))
+            if isinstance(columns := graph.outputs[name].shape[-1], int) and columns != len(answer.classes):
+                raise _mismatch(bundle, f"columns of output {name!r}", f"{len(answer.classes)} classes", columns)
 
 
 def _mismatch(bundle: Bundle, what: str, manifest: object, graph: object) -> BundleMismatch:

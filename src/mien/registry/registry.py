@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from mien.errors import RegistryError
 from mien.folders import data_folder
 from mien.model.bundle import Bundle, read_bundle
+from mien.model.manifest import Metric
 from mien.registry import database
 from mien.registry.database import Conflict, Database, aliases, events, versions
 from mien.registry.files import FileStore
@@ -71,7 +72,7 @@ class Registry:
                 "sha256": sha256,
                 "size": len(bundle.model),
                 "classes": list(manifest.classes),
-                "metrics": {f"{metric.name} ({metric.split})": metric.value for metric in manifest.metrics},
+                "metrics": {_metric_name(metric): metric.value for metric in manifest.metrics},
                 "created": _now(),
                 "added_by": who,
                 "note": note,
@@ -343,6 +344,10 @@ def _event(row: sa.RowMapping) -> Event:
 
 def _named(version: int | None) -> str:
     return "nothing" if version is None else f"version {version}"
+
+
+def _metric_name(metric: Metric) -> str:
+    return f"{metric.name} ({', '.join(filter(None, (metric.answer, metric.split)))})"
 
 
 def _now() -> str:

@@ -24,8 +24,8 @@ def to_html(comparison: Comparison) -> str:
     a, b, found = comparison.a, comparison.b, comparison.difference
     body = fill(
         "comparison.html",
-        a=escape(a.model),
-        b=escape(b.model),
+        a=escape(a.title),
+        b=escape(b.title),
         sha256_a=a.model_sha256[:12],
         sha256_b=b.model_sha256[:12],
         data=escape(a.data),

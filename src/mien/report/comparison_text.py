@@ -178,6 +178,7 @@ def _model(evaluation: Evaluation) -> dict[str, object]:
     return {
         "name": evaluation.model,
         "sha256": evaluation.model_sha256,
+        "answer": evaluation.answer,
         "classes_not_compared": list(evaluation.match.model_only),
         "accuracy": _estimate(scores.accuracy),
         "macro_f1": _estimate(scores.macro_f1),
@@ -215,9 +216,9 @@ def _gap(estimate: Estimate) -> tuple[str, str]:
 
 def _heading(comparison: Comparison) -> Iterator[str]:
     a, b = comparison.a, comparison.b
-    width = max(len(a.model), len(b.model))
-    yield f"A  {a.model:{width}}  sha256 {a.model_sha256[:12]}"
-    yield f"B  {b.model:{width}}  sha256 {b.model_sha256[:12]}"
+    width = max(len(a.title), len(b.title))
+    yield f"A  {a.title:{width}}  sha256 {a.model_sha256[:12]}"
+    yield f"B  {b.title:{width}}  sha256 {b.model_sha256[:12]}"
     yield f"on {comparison.difference.samples} pictures of {a.data}, split {a.split}: {', '.join(comparison.classes)}"
 
 

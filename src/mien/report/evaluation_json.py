@@ -33,7 +33,7 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
         "schema": "mien.evaluation",
         "schema_version": SCHEMA_VERSION,
         "mien": __version__,
-        "model": {"name": evaluation.model, "sha256": evaluation.model_sha256},
+        "model": {"name": evaluation.model, "sha256": evaluation.model_sha256, "answer": evaluation.answer},
         "data": {"path": evaluation.data, "split": evaluation.split},
         "options": {"tta": evaluation.tta or None, "detector": evaluation.detector or None},
         "classes": list(match.classes),

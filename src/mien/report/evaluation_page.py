@@ -19,7 +19,7 @@ def to_html(evaluation: Evaluation) -> str:
     accuracy, recall = course_lines(scores)
     body = fill(
         "evaluation.html",
-        model=escape(evaluation.model),
+        model=escape(evaluation.title),
         sha256=evaluation.model_sha256[:12],
         data=escape(evaluation.data),
         split=escape(evaluation.split),
@@ -38,7 +38,7 @@ def to_html(evaluation: Evaluation) -> str:
         mistakes=_mistakes(evaluation),
         extras=_slices(evaluation) + _corrupted(evaluation),
     )
-    return to_page(f"{evaluation.model} on {evaluation.split}", body)
+    return to_page(f"{evaluation.title} on {evaluation.split}", body)
 
 
 def _key_figures(scores: Scores) -> str:

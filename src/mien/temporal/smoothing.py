@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.records import Box, Expression, FrameReadings, Reading
+from mien.records import Box, FrameReadings, Reading
 from mien.temporal.episodes import Smoother
 
 MAX_LAG = 0.1
@@ -47,7 +47,7 @@ class Steady:
         return replace(
             reading,
             face=replace(reading.face, box_xyxy=box),
-            expression=Expression(expression.classes, tuple(smoothed[name] for name in expression.classes)),
+            expression=replace(expression, probabilities=tuple(smoothed[name] for name in expression.classes)),
         )
 
     def _box(self, track: int, time_s: float, found: Box) -> Box:

@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import TrainingError
-from mien.measure.intervals import Estimate, wilson
+from mien.measure.intervals import Estimate
 from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
-from mien.model.manifest import Manifest, TrainingInfo
+from mien.model.manifest import PEOPLE, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
 from mien_train.bundles.derived import finish
-from mien_train.bundles.measured import cross_fitted_ece, session_logits
+from mien_train.bundles.measured import Quality, quality, session_logits
 from mien_train.bundles.prune import fine_tuning, parent_recipe, prune
 from mien_train.bundles.quantize import quantize
-from mien_train.bundles.to_onnx import Deployed, created_now, to_onnx
+from mien_train.bundles.to_onnx import Deployed, Head, created_now, to_onnx
 from mien_train.data.packs import TrainingData, load_training_data
 from mien_train.run.finished_run import open_run
 from mien_train.run.train import run as train_run
@@ -54,14 +54,12 @@ class Measured:
     """One model.
 
     Attributes:
-        accuracy: on the validation pictures that do not stand in training, with its interval.
-        calibration_error: on the same, cross-fitted; 0..1.
+        qualities: of each answer, the default first, on the validation pictures that do not stand in training.
         megabytes: of the file.
         rates: pictures/s on one thread, for each of `BATCHES`.
     """
 
-    accuracy: Estimate
-    calibration_error: float
+    qualities: tuple[Quality, ...]
     megabytes: float
     rates: tuple[float, ...]
 
@@ -79,23 +77,27 @@ class Compression:
 
     @property
     def lost(self) -> float:
-        """Points of accuracy lost; negative where some were won."""
-        return 100 * (self.before.accuracy.value - self.after.accuracy.value)
+        """Points lost of the answer that lost most; negative where all won some."""
+        return max(_lost(a, b) for a, b in zip(self.before.qualities, self.after.qualities, strict=True))
 
     def lines(self) -> list[str]:
         """The table, for people."""
         a, b = self.before, self.after
-        won = 100 * (b.calibration_error - a.calibration_error)
-        rows = [
-            ("", "before", "after", ""),
-            ("accuracy", _percent(a.accuracy), _percent(b.accuracy), _points(-self.lost)),
-            ("calibration error", f"{a.calibration_error:.2%}", f"{b.calibration_error:.2%}", _points(won)),
-            ("size, MB", f"{a.megabytes:.2f}", f"{b.megabytes:.2f}", f"{a.megabytes / b.megabytes:.1f} x smaller"),
-        ]
+        rows = [("", "before", "after", "")]
+        for x, y in zip(a.qualities, b.qualities, strict=True):
+            rows.append((x.title, _percent(x.value), _percent(y.value), _points(-_lost(x, y))))
+            if x.measure == "accuracy":  # a calibration error is one against labels
+                won = 100 * (y.calibration_error - x.calibration_error)
+                rows.append(
+                    ("calibration error", f"{x.calibration_error:.2%}", f"{y.calibration_error:.2%}", _points(won))
+                )
+        rows.append(
+            ("size, MB", f"{a.megabytes:.2f}", f"{b.megabytes:.2f}", f"{a.megabytes / b.megabytes:.1f} x smaller")
+        )
         for batch, x, y in zip(BATCHES, a.rates, b.rates, strict=True):
             rows.append((f"pictures/s, batch {batch}", f"{x:.0f}", f"{y:.0f}", f"{y / x:.1f} x"))
         return [
-            *(f"{label:20}  {x:>21}  {y:>21}  {change:>14}".rstrip() for label, x, y, change in rows),
+            *(f"{label:22}  {x:>21}  {y:>21}  {change:>14}".rstrip() for label, x, y, change in rows),
             f"on {self.samples} validation pictures that do not stand in training, with 95 % intervals; speed on one "
             "thread, both models in turns",
         ]
@@ -144,9 +146,10 @@ def compress(
             data_root, parent.manifest.input, work / "cache", lambda done, total: progress("decoding", done, total),
             without,
         )  # fmt: skip
-        if data.train.classes != parent.manifest.classes:
+        classes = parent.manifest.label_answer.classes
+        if data.train.classes != classes:
             raise TrainingError(
-                f"{data_root}: expected the bundle's classes ({', '.join(parent.manifest.classes)}), found "
+                f"{data_root}: expected the bundle's classes ({', '.join(classes)}), found "
                 f"{', '.join(data.train.classes)}"
             )
         made = f"mien compress {name} --data {data_root}" + (f" --prune {share:g} --epochs {epochs}" if share else "")
@@ -201,7 +204,9 @@ def _pruned(
             "recipe": {**tuned.about["recipe"], **noted}, "seed": recipe.seed, "code": tuned.about.get("git_commit", "")
         }
     )  # fmt: skip
-    return to_onnx(Deployed(tuned.network, len(tuned.classes), 1.0), tuned.spec), training
+    count, answers = len(tuned.classes), parent.manifest.answers
+    people = next((Head(count, len(a.classes), 1.0) for a in answers if a.name == PEOPLE), None)
+    return to_onnx(Deployed(tuned.network, count, 1.0, people), tuned.spec, answers), training
 
 
 def _quantized(graph: bytes, manifest: Manifest, data: TrainingData) -> tuple[bytes, str]:
@@ -231,18 +236,19 @@ def _finish(
     """Measure both, and write what lost little enough."""
     progress("measuring", 0, 1)
     tolerance = INT8_TOLERANCE if "int8" in steps else Golden.tolerance
-    bundle, golden, logits = finish(out, graph, manifest, data, command, tolerance)
+    bundle, golden, qualities = finish(out, graph, manifest, data, command, tolerance)
 
     images, labels = data.validation.images, data.validation.labels
     before, after = Session(parent, threads=1), Session(bundle, threads=1)
     rows = data.clean_rows if len(data.clean_rows) else np.arange(len(labels))
     rates = [_rates(before, after, np.array(images[np.arange(n) % len(images)])) for n in BATCHES]
     size = len(bundle.model) + len(bundle.manifest.to_json()) + len(golden.to_json())
+    of_parent = tuple(quality(one.answer, session_logits(one, images), data) for one in before.each_answer())
     result = Compression(
         steps,
         len(rows),
-        _measured(session_logits(before, images)[rows], labels[rows], len(parent.model), [r[0] for r in rates]),
-        _measured(logits[rows], labels[rows], size, [r[1] for r in rates]),
+        Measured(of_parent, len(parent.model) / 1e6, tuple(r[0] for r in rates)),
+        Measured(qualities, size / 1e6, tuple(r[1] for r in rates)),
         max_drop,
         None,
     )
@@ -251,9 +257,9 @@ def _finish(
     return replace(result, bundle=write_bundle(out, bundle.model, bundle.manifest, golden))
 
 
-def _measured(logits: NDArray[np.float32], labels: NDArray[np.int64], size: int, rates: list[float]) -> Measured:
-    right = int((logits.argmax(axis=1) == labels).sum())
-    return Measured(wilson(right, len(labels)), cross_fitted_ece(logits, labels), size / 1e6, tuple(rates))
+def _lost(before: Quality, after: Quality) -> float:
+    """Points that one answer lost."""
+    return 100 * (before.value.value - after.value.value)
 
 
 def _rates(before: Session, after: Session, crops: NDArray[np.uint8]) -> tuple[float, float]:

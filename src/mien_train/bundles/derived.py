@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from mien.errors import TrainingError
 from mien.model.bundle import Bundle, Golden
-from mien.model.manifest import Calibration, Manifest
+from mien.model.manifest import Answer, Manifest, Metric
 from mien.model.session import CPU, Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.measured import fit_temperature, measure, session_logits
+from mien_train.bundles.measured import Quality, calibrate, measure_answer, quality, session_logits
 from mien_train.bundles.quantize import with_temperature
 from mien_train.bundles.to_onnx import drawn_crops, without_traces
 from mien_train.data.packs import TrainingData
@@ -22,40 +21,42 @@ from mien_train.data.packs import TrainingData
 
 def finish(
     out: Path, graph: bytes, manifest: Manifest, data: TrainingData, command: str, tolerance: float
-) -> tuple[Bundle, Golden, NDArray[np.float32]]:
-    """Fit the temperature on validation, measure, and draw golden vectors. Nothing is written.
+) -> tuple[Bundle, Golden, tuple[Quality, ...]]:
+    """Fit each answer's temperature on validation, measure it, and draw golden vectors. Nothing is written.
 
     Args:
         out: where the bundle will lie.
-        graph: ONNX with outputs `probabilities`, a softmax, and `logits`.
+        graph: ONNX with, of each answer, the probabilities, a softmax, and the logits.
         manifest: without calibration and metrics.
         data: what to measure on.
         command: that gives the measurements again.
         tolerance: of the golden vectors.
 
     Returns:
-        the bundle, its golden vectors, and its logits float32 `[N, K]` on validation.
+        the bundle, its golden vectors, and how good each answer is, the default first.
 
     Raises:
         TrainingError: the runtime does not compute what the graph says.
     """
-    images, labels = data.validation.images, data.validation.labels
-    logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False), threads=1), images)
-    temperature = fit_temperature(logits, labels)
-    graph = with_temperature(graph, manifest, temperature)
+    session = Session(Bundle(out, graph, manifest, None, sealed=False), threads=1)
+    answers: list[Answer] = []
+    metrics: list[Metric] = []
+    qualities: list[Quality] = []
+    for one in session.each_answer():
+        logits = session_logits(one, data.validation.images)
+        answer = calibrate(one.answer, logits, data)
+        graph = with_temperature(graph, answer.outputs, answer.calibration.temperature)
+        answers.append(answer)
+        metrics += measure_answer(answer, logits, data, command)
+        qualities.append(quality(answer, logits, data))
     graph = without_traces(onnx.load_model_from_string(graph)).SerializeToString()  # older bundles have some
-    manifest = manifest.model_copy(
-        update={
-            "calibration": Calibration(temperature=temperature, split="validation"),
-            "metrics": tuple(measure(logits, temperature, data, command)),
-        }
-    )
+    manifest = manifest.with_answers(answers).model_copy(update={"metrics": tuple(metrics)})
     golden = _golden(graph, manifest, tolerance)
     bundle = Bundle(out, graph, manifest, golden, sealed=False)
     failed = [check.detail for check in verify_bundle(bundle, threads=1) if check.passed is False]
     if failed:
         raise TrainingError(f"the new graph does not compute what it should here: {failed[0]}")
-    return bundle, golden, logits
+    return bundle, golden, tuple(qualities)
 
 
 def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
@@ -65,5 +66,7 @@ def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
     options.log_severity_level = 4
     crops = drawn_crops(manifest.input)
     session = onnxruntime.InferenceSession(graph, options, providers=list(CPU))
-    found = session.run([manifest.outputs.probabilities], {manifest.input.name: crops})[0]
-    return Golden(crops, np.asarray(found, np.float32), tolerance)
+    names = [answer.outputs.probabilities for answer in manifest.all_answers]
+    found = [np.asarray(f, np.float32) for f in session.run(names, {manifest.input.name: crops})]
+    others = {a.name: f for a, f in zip(manifest.all_answers[1:], found[1:], strict=True)}
+    return Golden(crops, found[0], tolerance, others)

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from mien.errors import TrainingError
-from mien.measure.intervals import Estimate, wilson
 from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
-from mien.model.manifest import Manifest, OutputSpec, TrainingInfo
+from mien.model.manifest import Answer, Calibration, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
+from mien_train.bundles.answers import outputs_of
 from mien_train.bundles.derived import finish
-from mien_train.bundles.measured import cross_fitted_ece, session_logits
+from mien_train.bundles.measured import Quality, quality, session_logits
 from mien_train.bundles.to_onnx import created_now
 from mien_train.data.packs import TrainingData, load_training_data
 
@@ -39,11 +39,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on the validation pictures that do not stand in training; `calibration_error` is cross-fitted, 0..1."""
+    """One model on the validation pictures that do not stand in training, answer by answer, the default first."""
 
     name: str
-    accuracy: Estimate
-    calibration_error: float
+    qualities: tuple[Quality, ...]
     megabytes: float
 
 
@@ -58,20 +57,26 @@ class Ensemble:
 
     def lines(self) -> list[str]:
         """The table, for people."""
-        rows = [("", "accuracy", "calibration error", "size, MB")] + [
-            (
-                m.name,
-                f"{m.accuracy.value:.2%} [{100 * m.accuracy.low:.1f}, {100 * m.accuracy.high:.1f}]",
-                f"{m.calibration_error:.2%}",
-                f"{m.megabytes:.2f}",
-            )
-            for m in (*self.members, self.together)
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        rows = [["", *_titles(self.together.qualities), "size, MB"]]
+        rows += [[m.name, *_cells(m.qualities), f"{m.megabytes:.2f}"] for m in (*self.members, self.together)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return [
             *("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows),
             f"on {self.samples} validation pictures that do not stand in training, with 95 % intervals",
         ]
+
+
+def _titles(qualities: Sequence[Quality]) -> list[str]:
+    # A calibration error is one against labels.
+    return [t for q in qualities for t in [q.title] + ["calibration error"] * (q.measure == "accuracy")]
+
+
+def _cells(qualities: Sequence[Quality]) -> list[str]:
+    cells: list[str] = []
+    for q in qualities:
+        cells.append(f"{q.value.value:.2%} [{100 * q.value.low:.1f}, {100 * q.value.high:.1f}]")
+        cells += [f"{q.calibration_error:.2%}"] * (q.measure == "accuracy")
+    return cells
 
 
 def ensemble(
@@ -109,9 +114,10 @@ def ensemble(
         data = load_training_data(
             data_root, first.input, Path(folder), lambda done, total: progress("decoding", done, total)
         )
-        if data.train.classes != first.classes:
+        classes = first.label_answer.classes
+        if data.train.classes != classes:
             raise TrainingError(
-                f"{data_root}: expected the bundles' classes ({', '.join(first.classes)}), found "
+                f"{data_root}: expected the bundles' classes ({', '.join(classes)}), found "
                 f"{', '.join(data.train.classes)}"
             )
         command = f"mien ensemble {' '.join(names)} --data {data_root} --out {out}"
@@ -127,26 +133,42 @@ def _finish(
     """Measure the ensemble and its members, and write it."""
     progress("measuring", 0, len(members) + 1)
     tolerance = max(m.golden.tolerance if m.golden else Golden.tolerance for m in members)
-    bundle, golden, logits = finish(out, graph, manifest, data, command, tolerance)
-    labels = data.validation.labels
-    rows = data.clean_rows if len(data.clean_rows) else np.arange(len(labels))
-
-    def measured(name: str, found: NDArray[np.float32], size: int) -> Measured:
-        right = int((found[rows].argmax(axis=1) == labels[rows]).sum())
-        return Measured(name, wilson(right, len(rows)), cross_fitted_ece(found[rows], labels[rows]), size / 1e6)
-
+    bundle, golden, together = finish(out, graph, manifest, data, command, tolerance)
     alone: list[Measured] = []
     for name, member in zip(names, members, strict=True):
         progress("measuring", len(alone) + 1, len(members) + 1)
-        found = session_logits(Session(member, threads=1), data.validation.images)
-        columns = [member.manifest.classes.index(c) for c in bundle.manifest.classes]
-        alone.append(measured(name, found[:, columns], len(member.model)))
+        session, found = Session(member, threads=1), list[Quality]()
+        for answer in bundle.manifest.all_answers:
+            one = session.giving(answer.name or None)
+            found.append(quality(one.answer, session_logits(one, data.validation.images), data))
+        alone.append(Measured(name, tuple(found), len(member.model) / 1e6))
     written = write_bundle(out, bundle.model, bundle.manifest, golden)
-    return Ensemble(written, tuple(alone), measured("together", logits, len(written.model)), len(rows))
+    samples = len(data.clean_rows) or len(data.validation.labels)
+    return Ensemble(written, tuple(alone), Measured("together", together, len(written.model) / 1e6), samples)
+
+
+def shared_answers(members: Sequence[Bundle]) -> tuple[Answer, ...]:
+    """Answers that all members give, as the first one calls them.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    shared = [a for a in members[0].manifest.all_answers if all(_has(m, a.name) for m in members)]
+    if not shared:
+        names = "; ".join(f"{m.path}: {', '.join(a.name or 'one' for a in m.manifest.all_answers)}" for m in members)
+        raise TrainingError(f"expected bundles that share an answer; these give {names}. Export the older ones again")
+    return tuple(
+        answer.model_copy(update={"outputs": outputs_of(answer.name, turn == 0), "calibration": Calibration()})
+        for turn, answer in enumerate(shared)
+    )
+
+
+def _has(member: Bundle, name: str) -> bool:
+    return any(answer.name == name for answer in member.manifest.all_answers)
 
 
 def merge(members: Sequence[Bundle]) -> bytes:
-    """One graph, ONNX, of several: uint8 faces -> `probabilities` and `logits`, the mean of the members' log p.
+    """One graph, ONNX, of several: uint8 faces -> the mean of the members' log p, and its softmax, by answer.
 
     Raises:
         TrainingError: fewer than two, or ones that do not go together.
@@ -156,39 +178,40 @@ def merge(members: Sequence[Bundle]) -> bytes:
     first = members[0].manifest
     nodes: list[onnx.NodeProto] = []
     initializers: list[onnx.TensorProto] = []
-    terms: list[str] = []
+    answers = shared_answers(members)
+    terms: dict[str, list[str]] = {answer.name: [] for answer in answers}
     for turn, (member, proto) in enumerate(zip(members, protos, strict=True)):
         prefix = f"member{turn}."
         graph = compose.add_prefix(proto, prefix).graph
-        entry = helper.make_node("Identity", [first.input.name], [graph.input[0].name], f"{prefix}input")
-        nodes += [entry, *graph.node]
-        initializers += graph.initializer
-        probabilities, term = f"{prefix}{member.manifest.outputs.probabilities}", f"{prefix}log"
-        if member.manifest.classes != first.classes:
-            columns = np.array([member.manifest.classes.index(c) for c in first.classes], np.int64)
-            initializers.append(numpy_helper.from_array(columns, f"{prefix}columns"))
-            nodes.append(helper.make_node("Gather", [probabilities, f"{prefix}columns"], [f"{prefix}ordered"], axis=1))
-            probabilities = f"{prefix}ordered"
         nodes += [
-            helper.make_node("Clip", [probabilities, "least"], [f"{prefix}clipped"]),
-            helper.make_node("Log", [f"{prefix}clipped"], [term]),
+            helper.make_node("Identity", [first.input.name], [graph.input[0].name], f"{prefix}input"),
+            *graph.node,
         ]
-        terms.append(term)
-    outputs = OutputSpec()
-    logits, probabilities = str(outputs.logits), str(outputs.probabilities)
-    nodes += [
-        helper.make_node("Mean", terms, [logits]),
-        helper.make_node("Softmax", [logits], [probabilities], axis=-1),
-    ]
+        initializers += graph.initializer
+        for answer in answers:
+            own, mark = member.manifest.answer(answer.name or None), prefix + (answer.name and f"{answer.name}.")
+            probabilities = f"{prefix}{own.outputs.probabilities}"
+            if own.classes != answer.classes:
+                columns = np.array([own.classes.index(c) for c in answer.classes], np.int64)
+                initializers.append(numpy_helper.from_array(columns, f"{mark}columns"))
+                nodes.append(helper.make_node("Gather", [probabilities, f"{mark}columns"], [f"{mark}ordered"], axis=1))
+                probabilities = f"{mark}ordered"
+            nodes += [
+                helper.make_node("Clip", [probabilities, "least"], [f"{mark}clipped"]),
+                helper.make_node("Log", [f"{mark}clipped"], [f"{mark}log"]),
+            ]
+            terms[answer.name].append(f"{mark}log")
+    values: list[onnx.ValueInfoProto] = []
+    for answer in answers:
+        logits, probabilities = str(answer.outputs.logits), str(answer.outputs.probabilities)
+        nodes += [
+            helper.make_node("Mean", terms[answer.name], [logits]),
+            helper.make_node("Softmax", [logits], [probabilities], axis=-1),
+        ]
+        shape = ["N", len(answer.classes)]
+        values += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (probabilities, logits)]
     initializers.append(numpy_helper.from_array(np.array(LEAST, np.float32), "least"))
-    shape = ["N", len(first.classes)]
-    graph = helper.make_graph(
-        nodes,
-        "ensemble",
-        [protos[0].graph.input[0]],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (probabilities, logits)],
-        initializers,
-    )
+    graph = helper.make_graph(nodes, "ensemble", [protos[0].graph.input[0]], values, initializers)
     model = helper.make_model(
         graph, opset_imports=protos[0].opset_import, ir_version=max(proto.ir_version for proto in protos)
     )
@@ -208,6 +231,11 @@ def averaged(members: Sequence[Bundle]) -> bytes:
     protos = [onnx.load_model_from_string(member.model) for member in members]
     _check(members, protos)
     first = members[0]
+    for member in members[1:]:
+        if [a.name for a in member.manifest.answers] != [a.name for a in first.manifest.answers]:
+            raise TrainingError(
+                f"{member.path}: expected the answers of {first.path}, found others; export both with the same version"
+            )
     weights = [_weights(proto) for proto in protos]
     steps = [[node.op_type for node in proto.graph.node] for proto in protos]  # a pooled stem has a full one's weights
     for member, found, done in zip(members, weights, steps, strict=True):
@@ -255,7 +283,7 @@ def _check(members: Sequence[Bundle], protos: Sequence[onnx.ModelProto]) -> None
             raise TrainingError(
                 f"{member.path}: expected the input of {first.path} ({_input(first)}), found {_input(member)}"
             )
-        if sorted(member.manifest.classes) != sorted(first.manifest.classes):
+        if any(_unlike(member, first, answer.name) for answer in first.manifest.all_answers):
             raise TrainingError(
                 f"{member.path}: expected the classes of {first.path} ({', '.join(first.manifest.classes)}), found "
                 f"{', '.join(member.manifest.classes)}"
@@ -269,6 +297,13 @@ def _check(members: Sequence[Bundle], protos: Sequence[onnx.ModelProto]) -> None
                 f"{member.path}: expected the ONNX operator sets of {first.path} ({opsets[0]}), found {opset}; export "
                 "both with the same version"
             )
+
+
+def _unlike(one: Bundle, other: Bundle, answer: str) -> bool:
+    """Whether both give this answer, over other classes."""
+    if not (_has(one, answer) and _has(other, answer)):
+        return False
+    return sorted(one.manifest.answer(answer or None).classes) != sorted(other.manifest.answer(answer or None).classes)
 
 
 def _input(bundle: Bundle) -> str:
@@ -302,6 +337,7 @@ def _manifest(members: Sequence[Bundle], name: str, average_weights: bool) -> Ma
         licence=joined([m.manifest.training.licence for m in members]),
         recipe=recipe,
     )
-    return Manifest(
+    manifest = Manifest(
         name=name, created=created_now(), classes=first.classes, input=first.input, crop=first.crop, training=training
     )
+    return manifest.with_answers(first.all_answers if average_weights else shared_answers(members))

@@ -11,16 +11,17 @@ import numpy as np
 from mien.detect import default_detector_name, make_detector
 from mien.errors import TrainingError
 from mien.model.bundle import Bundle, write_bundle
-from mien.model.manifest import DEFAULT_FRAMING, Calibration, CropSpec, Framing, Manifest, TrainingInfo
+from mien.model.manifest import DEFAULT_FRAMING, Answer, CropSpec, Framing, Manifest, Metric, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
-from mien_train.bundles.measured import fit_temperature, measure, session_logits
-from mien_train.bundles.to_onnx import Deployed, created_now, make_golden, to_onnx
+from mien_train.bundles.answers import answers_of
+from mien_train.bundles.measured import calibrate, measure_answer, session_logits
+from mien_train.bundles.to_onnx import Deployed, Head, created_now, make_golden, to_onnx
 from mien_train.data.framing import FramingReport, measure_framing
-from mien_train.data.packs import EXCLUDED_FILE, Pack, load_training_data
+from mien_train.data.packs import EXCLUDED_FILE, Pack, TrainingData, load_training_data
 from mien_train.data.tensors import predict_logits
 from mien_train.recipe import Recipe
-from mien_train.run.finished_run import open_run
+from mien_train.run.finished_run import FinishedRun, open_run
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Exported:
                 f"{report.framing.shift_xy[1]:+.3f} (IQR {report.shift_spread_xy[1]:.3f}), found "
                 f"{report.found}/{report.tried}"
             )
-        lines += [f"{m.name:38} {m.value:7.4f}  ({m.samples} samples, {m.split})" for m in self.bundle.manifest.metrics]
+        for m in self.bundle.manifest.metrics:
+            answer = f"answer {m.answer}, " if m.answer else ""
+            lines.append(f"{m.name:38} {m.value:7.4f}  ({answer}{m.samples} samples, {m.split})")
         return lines
 
 
@@ -56,8 +59,12 @@ def export_run(
     crops: int,
     on_crop: Callable[[int, int], None],
     overwrite: bool = False,
+    label_answer: str = "labels",
 ) -> Exported:
     """Calibrate, convert, measure what was converted, and write the bundle.
+
+    A run with `votes_weight` gives two answers: `people`, the default, and `label_answer`, what the labels say. Others
+    give one, without a name.
 
     Raises:
         OutputError: `out` is taken, or no bundle's name.
@@ -65,7 +72,7 @@ def export_run(
     """
     check_bundle_path(out, overwrite=overwrite)
     run = open_run(run_folder)
-    about, recipe, spec, network = run.about, run.recipe, run.spec, run.network
+    about, recipe, spec = run.about, run.recipe, run.spec
     excluded = run_folder / EXCLUDED_FILE
     data = load_training_data(data_root, spec, run_folder / "cache", without=excluded if excluded.exists() else None)
     if data.fingerprint != about["data_fingerprint"]:
@@ -73,7 +80,6 @@ def export_run(
             f"{data_root} is not what {run_folder} was trained on (fingerprint {data.fingerprint}, expected "
             f"{about['data_fingerprint']})"
         )
-    classes = len(data.train.classes)
     framings = _calibrate_crop(data.train, recipe, crops, on_crop)
 
     manifest = Manifest(
@@ -93,20 +99,31 @@ def export_run(
             code=about.get("git_commit", ""),
         ),
     )
-    temperature = fit_temperature(
-        predict_logits(network, data.validation.images, "fp32")[:, :classes].numpy(), data.validation.labels
-    )
-    deployed = Deployed(network, classes, temperature)
-    graph = to_onnx(deployed, spec)
+    command = f"mien export {run_folder} --data {data_root}"
+    command += f" --label-answer {label_answer}" if recipe.votes_weight and label_answer != "labels" else ""
+    return Exported(_write(out, run, data, manifest, label_answer, command), framings)
+
+
+def _write(
+    out: Path, run: FinishedRun, data: TrainingData, manifest: Manifest, label_answer: str, command: str
+) -> Bundle:
+    """Fit the temperatures, convert, measure and write; `manifest` has none of these yet."""
+    classes, columns = len(run.classes), predict_logits(run.network, data.validation.images, "fp32").numpy()
+    people, labels = None, calibrate(manifest.answer(), columns[:, :classes], data)
+    answers: tuple[Answer, ...] = (labels,)
+    if run.recipe.votes_weight:
+        plain = answers_of(run.classes, data, label_answer)
+        halves = columns[:, classes:], columns[:, :classes]
+        answers = tuple(calibrate(a, half, data) for a, half in zip(plain, halves, strict=True))
+        people, labels = Head(classes, classes, answers[0].calibration.temperature), answers[1]
+    deployed = Deployed(run.network, classes, labels.calibration.temperature, people)
+    graph, manifest = to_onnx(deployed, run.spec, answers), manifest.with_answers(answers)
     # What is measured is what ships: the converted graph, in the runtime that will run it.
-    logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False)), data.validation.images)
-    manifest = manifest.model_copy(
-        update={
-            "calibration": Calibration(temperature=temperature, split="validation"),
-            "metrics": tuple(measure(logits, temperature, data, f"mien export {run_folder} --data {data_root}")),
-        }
-    )
-    return Exported(write_bundle(out, graph, manifest, make_golden(deployed, spec)), framings)
+    metrics: list[Metric] = []
+    for one in Session(Bundle(out, graph, manifest, None, sealed=False)).each_answer():
+        metrics += measure_answer(one.answer, session_logits(one, data.validation.images), data, command)
+    manifest = manifest.model_copy(update={"metrics": tuple(metrics)})
+    return write_bundle(out, graph, manifest, make_golden(deployed, run.spec, answers))
 
 
 def _calibrate_crop(

@@ -27,7 +27,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from mien.errors import TrainingError
 from mien.model.bundle import Bundle
 from mien.model.crop import Crops
-from mien.model.manifest import Manifest
+from mien.model.manifest import Manifest, OutputSpec
 from mien.model.session import Session
 
 METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
@@ -65,20 +65,22 @@ def quantize(model: bytes, manifest: Manifest, crops: Crops, judged: Crops) -> t
     return made[best], best
 
 
-def with_temperature(model: bytes, manifest: Manifest, temperature: float) -> bytes:
-    """The graph with its probabilities taken at another temperature: softmax(logits / temperature)."""
+def with_temperature(model: bytes, outputs: OutputSpec, temperature: float) -> bytes:
+    """The graph with the probabilities of `outputs` taken at another temperature: softmax(logits / temperature)."""
     proto = onnx.load_model_from_string(model)
     nodes = list(proto.graph.node)
-    softmax = next(n for n in nodes if n.op_type == "Softmax" and n.output[0] == manifest.outputs.probabilities)
+    softmax = next(n for n in nodes if n.op_type == "Softmax" and n.output[0] == outputs.probabilities)
     old = next((n for n in nodes if n.op_type == "Div" and n.output[0] == softmax.input[0]), None)
-    divide = helper.make_node("Div", [str(manifest.outputs.logits), "temperature"], ["scaled"], "divide_by_temperature")
-    softmax.input[0] = "scaled"
+    logits = str(outputs.logits)
+    name, scaled = f"{logits}_temperature", f"{logits}_scaled"
+    divide = helper.make_node("Div", [logits, name], [scaled], f"divide_{logits}_by_temperature")
+    softmax.input[0] = scaled
     for node in filter(None, (softmax, old)):
         proto.graph.node.remove(node)
     proto.graph.node.extend([divide, softmax])
-    kept = [i for i in proto.graph.initializer if i.name != "temperature" and not (old and i.name == old.input[1])]
+    kept = [i for i in proto.graph.initializer if i.name != name and not (old and i.name == old.input[1])]
     del proto.graph.initializer[:]
-    proto.graph.initializer.extend([*kept, numpy_helper.from_array(np.array(temperature, np.float32), "temperature")])
+    proto.graph.initializer.extend([*kept, numpy_helper.from_array(np.array(temperature, np.float32), name)])
     return proto.SerializeToString()
 
 
@@ -121,5 +123,10 @@ def _quiet() -> Generator[None]:
 
 
 def _probabilities(model: bytes, manifest: Manifest, crops: Crops) -> NDArray[np.float32]:
+    """Those of every answer, side by side."""
     session = Session(Bundle(Path("compressed.onnx"), model, manifest, None, sealed=False), threads=1)
-    return np.concatenate([session.run(crops[i : i + 256])[0] for i in range(0, len(crops), 256)])
+    found = [
+        np.concatenate([one.run(crops[i : i + 256])[0] for i in range(0, len(crops), 256)])
+        for one in session.each_answer()
+    ]
+    return np.concatenate(found, axis=1)

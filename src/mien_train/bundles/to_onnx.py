@@ -6,6 +6,8 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import cv2
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from mien.errors import TrainingError
 from mien.model.bundle import Golden
 from mien.model.crop import Crops
-from mien.model.manifest import InputSpec
+from mien.model.manifest import Answer, InputSpec, OutputSpec
 from mien_train.data.tensors import normalise
 
 GOLDEN_CROPS = 8
@@ -34,24 +36,45 @@ AGREEMENT = 1e-4
 """Largest difference between a graph and its network, as a share of the largest value or of 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Columns of a network's output that are one answer: the first of them, how many, and the temperature."""
+
+    start: int
+    count: int
+    temperature: float
+
+
 class Deployed(nn.Module):
-    """What the graph computes: uint8 `[N, H, W, C]` -> probabilities and logits `[N, K]`.
+    """What the graph computes: uint8 `[N, H, W, C]` -> probabilities and logits `[N, K]`, of each answer in turn.
 
     `logits` are those of the network; `probabilities` are softmax(logits / temperature).
+
+    Args:
+        network: its first columns learnt the labels.
+        classes: how many columns those are.
+        temperature: theirs.
+        people: the columns that learnt the votes, if they are to be answered; this answer then comes first.
     """
 
-    def __init__(self, network: nn.Module, classes: int, temperature: float) -> None:
+    def __init__(self, network: nn.Module, classes: int, temperature: float, people: Head | None = None) -> None:
         super().__init__()
-        self.network, self.classes, self.temperature = network, classes, temperature
+        labels = Head(0, classes, temperature)
+        self.network, self.heads = network, (people, labels) if people else (labels,)
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
         images = normalise(faces.permute(0, 3, 1, 2).to(torch.float32) / 255)
-        logits = self.network(images)[:, : self.classes]
-        return torch.softmax(logits / self.temperature, dim=1), logits
+        columns = self.network(images)
+        found: list[Tensor] = []
+        for head in self.heads:
+            logits = columns[:, head.start : head.start + head.count]
+            found += [torch.softmax(logits / head.temperature, dim=1), logits]
+        return tuple(found)
 
 
-def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
-    """The graph as ONNX, batch size dynamic."""
+def to_onnx(deployed: Deployed, spec: InputSpec, answers: Sequence[Answer] = ()) -> bytes:
+    """The graph as ONNX, batch size dynamic; its outputs are called as in `answers`, or as a single answer's are."""
+    outputs = [answer.outputs for answer in answers] or [OutputSpec()]
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -60,7 +83,7 @@ def to_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
             deployed.eval(),
             (example,),
             input_names=[spec.name],
-            output_names=["probabilities", "logits"],
+            output_names=[str(name) for o in outputs for name in (o.probabilities, o.logits)],
             dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
             dynamo=True,
             verbose=False,
@@ -141,12 +164,12 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def make_golden(deployed: Deployed, spec: InputSpec) -> Golden:
+def make_golden(deployed: Deployed, spec: InputSpec, answers: Sequence[Answer] = ()) -> Golden:
     """Golden vectors on drawn crops: no picture of a person travels in a bundle."""
     crops = drawn_crops(spec)
     with torch.inference_mode():
-        probabilities, _ = deployed.eval()(torch.from_numpy(crops))
-    return Golden(crops, probabilities.numpy().astype(np.float32))
+        found = [p.numpy().astype(np.float32) for p in deployed.eval()(torch.from_numpy(crops))[::2]]
+    return Golden(crops, found[0], others={a.name: p for a, p in zip(answers[1:], found[1:], strict=True)})
 
 
 def drawn_crops(spec: InputSpec) -> Crops:

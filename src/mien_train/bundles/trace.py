@@ -31,7 +31,7 @@ from mien.errors import DatasetError, MediaError
 from mien.media.image import read_image
 from mien.model.bundle import Bundle
 from mien.model.crop import Crops, cut, whole_face
-from mien.model.manifest import CropSpec, InputSpec
+from mien.model.manifest import PEOPLE, CropSpec, InputSpec
 from mien.model.session import Session
 from mien.model.verify import Check
 from mien.records import Image
@@ -91,7 +91,7 @@ def trace(
         source = _of_weights(against, bundle, split, samples, told or StudentOptions())
     images = [next(read_image(sample.path)).pixels for sample in source.samples]
     checks = [_classes(bundle, source), _pixels(source, images), _crop(bundle, source, images)]
-    if _shape(bundle.manifest.input) != _shape(source.spec) or len(bundle.manifest.classes) != len(source.classes):
+    if _shape(bundle.manifest.input) != _shape(source.spec) or len(_label_classes(bundle)) != len(source.classes):
         return (*checks, *(Check(name, None, "shapes differ already") for name in ("tensor", "logits", "label")))
     return (*checks, _tensor(bundle, source), *_answers(bundle, source, images))
 
@@ -113,7 +113,7 @@ def _of_run(folder: Path, split: Split, samples: int) -> _Source:
 
 def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: StudentOptions) -> _Source:
     """A student's weights bring no record of what they saw: Pillow's own reading of the file stands for it."""
-    student = open_student(path, replace(told, classes=told.classes or bundle.manifest.classes))
+    student = open_student(path, replace(told, classes=told.classes or _label_classes(bundle)))
     kept: list[Sample] = []
     crops: list[Crops] = []
     failed = ""
@@ -147,15 +147,21 @@ def _spread(count: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
+def _label_classes(bundle: Bundle) -> tuple[str, ...]:
+    return bundle.manifest.label_answer.classes
+
+
 def _shape(spec: InputSpec) -> tuple[int, int, int]:
     return spec.height, spec.width, spec.channels
 
 
 def _classes(bundle: Bundle, source: _Source) -> Check:
-    if bundle.manifest.classes == source.classes:
+    if _label_classes(bundle) == source.classes:
         return Check("classes", True, ", ".join(source.classes))
     return Check(
-        "classes", False, f"the bundle has {', '.join(bundle.manifest.classes)}; training {', '.join(source.classes)}"
+        "classes",
+        False,
+        f"the bundle has {', '.join(_label_classes(bundle))}; training {', '.join(source.classes)}",
     )
 
 
@@ -207,12 +213,16 @@ def _tensor(bundle: Bundle, source: _Source) -> Check:
 
 
 def _answers(bundle: Bundle, source: _Source, images: list[Image]) -> tuple[Check, Check]:
-    session, count = Session(bundle), len(source.classes)
-    expected = predict_logits(source.network, source.crops, "fp32")[:, :count].numpy()
+    session = Session(bundle, answer=bundle.manifest.label_answer.name or None)
+    count = len(source.classes)
+    columns = predict_logits(source.network, source.crops, "fp32").numpy()
+    expected = columns[:, :count]
     worst = float(np.abs(session.run(source.crops)[1] - expected).max())
-    limit = LOGIT_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if bundle.manifest.answer().name == PEOPLE:  # the columns that learnt the votes follow those of the labels
+        worst = max(worst, float(np.abs(session.giving(PEOPLE).run(source.crops)[1] - columns[:, count:]).max()))
+    limit = LOGIT_TOLERANCE * max(1.0, float(np.abs(columns).max()))
     logits = Check("logits", worst <= limit, f"largest difference {worst:.1e} (tolerance {limit:.0e})")
-    named = [bundle.manifest.classes[k] for k in session.run(_bundle_crops(bundle, images))[0].argmax(axis=1)]
+    named = [_label_classes(bundle)[k] for k in session.run(_bundle_crops(bundle, images))[0].argmax(axis=1)]
     wanted = [source.classes[k] for k in expected.argmax(axis=1)]
     differ = [i for i, pair in enumerate(zip(named, wanted, strict=True)) if pair[0] != pair[1]]
     if not differ:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-mien compress default --data data/fer2013 --out default-int8.onnx
+mien compress large --data data/fer2013 --out large-int8.onnx
 
 mien compress mine.onnx --data data/fer2013 --out mine-int8.onnx --prune 0.3 --epochs 4"""
 
@@ -86,4 +86,5 @@ def compress(
 
 
 def _plain(measured: Measured) -> dict[str, object]:
-    return {**asdict(measured), "accuracy": measured.accuracy._asdict()}
+    qualities = [{**asdict(quality), "value": quality.value._asdict()} for quality in measured.qualities]
+    return {**asdict(measured), "qualities": qualities}

@@ -65,4 +65,5 @@ def ensemble(
 
 
 def _plain(measured: Measured) -> dict[str, object]:
-    return {**asdict(measured), "accuracy": measured.accuracy._asdict()}
+    qualities = [{**asdict(quality), "value": quality.value._asdict()} for quality in measured.qualities]
+    return {**asdict(measured), "qualities": qualities}

@@ -69,6 +69,9 @@ def export(
     color: ColorOption = None,
     mean: MeanOption = "",
     std: StdOption = "",
+    label_answer: Annotated[
+        str, typer.Option(help="For a run that learnt votes too: what the answer by the labels is called.")
+    ] = "labels",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:
     """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
@@ -84,7 +87,7 @@ def export(
                 f"and --std go with one, found {'a folder' if run.is_dir() else 'nothing'}; a run folder knows them: "
                 "leave them out"
             )
-        result = _export_run(run, out, data, name, about_data, licence, calibration_crops, overwrite)
+        result = _export_run(run, out, data, name, about_data, licence, calibration_crops, label_answer, overwrite)
     for line in result.lines():
         typer.echo(line)
 
@@ -122,7 +125,7 @@ def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_class
 
 def _export_run(
     run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int,
-    overwrite: bool,
+    label_answer: str, overwrite: bool,
 ) -> Exported:  # fmt: skip
     if data is None:
         raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
@@ -136,7 +139,7 @@ def _export_run(
 
         return export_run(
             run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
-            on_crop=on_crop, overwrite=overwrite,
+            on_crop=on_crop, overwrite=overwrite, label_answer=label_answer,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import TrainingError
-from mien.model.bundle import load_bundle
+from mien.model.bundle import Bundle, load_bundle
 from mien.model.manifest import InputSpec
 from mien.model.session import Session
 from mien_train.data.packs import Pack
@@ -105,9 +105,8 @@ def _asked(teacher: Path, classes: Sequence[str], spec: InputSpec) -> _Ask:
     if teacher.is_dir():
         run = _of_run(teacher, classes, spec)
         return lambda images: predict_logits(run.network, images, "fp32")[:, run.columns].softmax(1).numpy()
-    session = Session(load_bundle(str(teacher)))
-    found = session.manifest
-    columns = _columns(teacher, found.classes, classes, found.input, spec)
+    session = _label_session(load_bundle(str(teacher)))
+    columns = _columns(teacher, session.classes, classes, session.manifest.input, spec)
     return lambda images: session.run(images)[0][:, columns]
 
 
@@ -115,9 +114,14 @@ def _open(teacher: Path, classes: Sequence[str], spec: InputSpec, pictures: NDAr
     if teacher.is_dir():
         return _of_run(teacher, classes, spec)
     bundle = load_bundle(str(teacher))
-    found = bundle.manifest
-    columns = _columns(teacher, found.classes, classes, found.input, spec)
-    return Teacher(network_of(bundle, normalise(to_tensor(pictures))), columns, found.calibration.temperature)
+    answer = bundle.manifest.label_answer
+    columns = _columns(teacher, answer.classes, classes, bundle.manifest.input, spec)
+    return Teacher(network_of(bundle, normalise(to_tensor(pictures))), columns, answer.calibration.temperature)
+
+
+def _label_session(bundle: Bundle) -> Session:
+    """What a teacher says of the labels: the first columns of its network, and of its pupil's."""
+    return Session(bundle, answer=bundle.manifest.label_answer.name or None)
 
 
 def _of_run(folder: Path, classes: Sequence[str], spec: InputSpec) -> Teacher:

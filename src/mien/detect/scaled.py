@@ -54,7 +54,7 @@ class Reach:
 
 
 NETWORK_REACH = Reach(smallest=20, coarse_side=320, small_side=160)
-"""Of both networks of the YuNet family; docs/detectors.md has the measurements."""
+"""Of both networks of the YuNet family; docs/reference/detectors.md has the measurements."""
 
 _COARSE_WORTH = 1.25
 """A second pass pays when the first picture is larger than the second by more than this factor."""

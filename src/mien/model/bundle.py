@@ -123,7 +123,7 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
     else:
         raise ManifestError(
             f"{source}: no manifest inside it (metadata key {MANIFEST_KEY!r}), nor beside it as {sidecar.name}; "
-            "write one that gives classes, input and crop (docs/bundle.md has a template)"
+            "write one that gives classes, input and crop (docs/reference/bundle.md has a template)"
         )
     golden = _parse_golden(entries[GOLDEN_KEY], manifest, source) if GOLDEN_KEY in entries else None
     return Bundle(path, data, manifest, golden, sealed=sealed)

@@ -1,4 +1,4 @@
-"""An audit as text and as JSON; docs/audit.md describes the schema."""
+"""An audit as text and as JSON; docs/measure/audit.md describes the schema."""
 
 from __future__ import annotations
 

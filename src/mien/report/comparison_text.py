@@ -1,4 +1,4 @@
-"""A comparison as text and as JSON; docs/evaluation.md describes the schema."""
+"""A comparison as text and as JSON; docs/measure/evaluate.md describes the schema."""
 
 from __future__ import annotations
 

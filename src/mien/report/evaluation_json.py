@@ -1,4 +1,4 @@
-"""An evaluation as JSON; docs/evaluation.md describes the schema."""
+"""An evaluation as JSON; docs/measure/evaluate.md describes the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study as lines of text and as JSON; docs/tune.md describes the schema."""
+"""A study as lines of text and as JSON; docs/train/tune.md describes the schema."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Train a network; resume it by giving the same command again.
 
-    Several processes train one network together under torchrun: docs/training.md says how.
+    Several processes train one network together under torchrun: docs/train/train.md says how.
     """
     from mien.dataset import check_training_data
 

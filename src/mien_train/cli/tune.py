@@ -38,7 +38,7 @@ def tune(
     data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the study; an interrupted study in it goes on.")],
     space: Annotated[
-        Path | None, typer.Option(help="What is searched, in TOML (docs/tune.md); without it, the bundled space.")
+        Path | None, typer.Option(help="What is searched, in TOML (docs/train/tune.md); without it, the bundled space.")
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Recipe in TOML for what is not searched; without it, the defaults.")

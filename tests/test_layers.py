@@ -14,6 +14,7 @@ SRC = Path(__file__).parents[1] / "src"
 # Packages from the ground up: a module imports from its own package and from lines above it, and from nowhere else.
 RUNTIME = """
 errors _version records timing progress folders
+files
 geometry
 media
 model
@@ -45,7 +46,7 @@ __main__
 """
 # Training meets the runtime in the contract and in what both must do alike; only its commands use the command line.
 TRAINING_MAY_IMPORT = {
-    "_version", "dataset", "detect", "errors", "geometry", "measure", "media", "model", "output", "progress",
+    "_version", "dataset", "detect", "errors", "files", "geometry", "measure", "media", "model", "output", "progress",
     "records", "report",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}

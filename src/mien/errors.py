@@ -32,6 +32,11 @@ __all__ = [
 ]
 
 
+def reason(error: BaseException) -> str:
+    """Why, in a few words: what the system says, or else the error itself, or else the name of its type."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 class MienError(Exception):
     """Base of every error below; catch it to catch them all."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from mien.errors import TrainingError
+from mien.errors import TrainingError, reason
 
 
 class _Part(BaseModel):
@@ -181,7 +181,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         values = tomli.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"{path}: cannot read the recipe ({error.strerror})") from error
+        raise TrainingError(f"{path}: cannot read the recipe ({reason(error)})") from error
     except tomli.TOMLDecodeError as error:
         raise TrainingError(f"{path}: not valid TOML ({error})") from error
     return parse_recipe(values, str(path))

@@ -190,7 +190,7 @@ def test_a_provider_that_is_not_there_is_refused(tiny_bundle: Bundle):
 
 def test_an_unwritable_place_is_an_error_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BundleError, match="cannot be written"):
+    with pytest.raises(BundleError, match="cannot be made"):
         write_bundle(tmp_path / "file" / "x.onnx", tiny_onnx(), tiny_manifest(), tiny_golden())
 
 

@@ -134,9 +134,10 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    bundle = make_bundle()
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RegistryError, match=r"No space left on device.*nothing was registered"):
-        registry.add(make_bundle())
+        registry.add(bundle)
     assert [path for path in (tmp_path / "registry/files").rglob("*") if path.is_file()] == []
     assert registry.versions("tiny") == []
 

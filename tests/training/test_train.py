@@ -288,7 +288,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(data: Path, tmp_path: Path, 
     with pytest.raises(TrainingError, match=r"No space left on device.*previous checkpoint is untouched"):
         train(data, tmp_path / "full")
     assert torch.load(tmp_path / "full/checkpoint.pt", weights_only=True)["epochs_done"] == 1
-    assert not list((tmp_path / "full").glob("*.tmp"))
+    assert not list((tmp_path / "full").glob("*.partial"))
 
 
 def test_pictures_repeated_in_validation_do_not_train(data: Path, tmp_path: Path):

@@ -85,7 +85,7 @@ save_state({"a": torch.rand(1_000_000)}, path)
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "TrainingError" in done.stderr.splitlines()[-1]
-    assert "checkpoint.pt: cannot save (File too large); the previous checkpoint is untouched" in done.stderr
+    assert "checkpoint.pt: cannot be written (File too large); the previous checkpoint is untouched" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert torch.load(path, weights_only=True)["a"].shape == (10,)
 

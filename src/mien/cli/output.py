@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.errors import OutputError
+from mien.files import make_folder, write_text
 
 if TYPE_CHECKING:
     from mien.dataset import Split
@@ -19,14 +19,9 @@ NAMED = 20
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write `text` beside its place and move it onto it; say so on stderr."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    """Write a text file whole, and say so on stderr."""
+    make_folder(path.parent)
+    write_text(path, text)
     typer.echo(f"written: {path}", err=True)
 
 

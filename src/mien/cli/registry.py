@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import opened_registry
-from mien.errors import OutputError
 
 if TYPE_CHECKING:
     from mien.registry import Event, Registry, Version
@@ -217,6 +215,7 @@ def get(
     files: FilesOption = "",
 ) -> None:
     """Copy a version's bundle out of the registry, checked against its hash."""
+    from mien.files import write_bytes
     from mien.output.files import check_bundle_path
     from mien.registry import parse_reference
 
@@ -224,13 +223,7 @@ def get(
     with opened_registry(location, files) as registry:
         version = registry.version(parse_reference(reference))
         data = registry.bundle(version).model
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
+    write_bytes(out, data)
     typer.echo(f"{version} in {out}", err=True)
 
 

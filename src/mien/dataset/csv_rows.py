@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mien.errors import DatasetError
+from mien.errors import DatasetError, reason
 
 MAX_LINE = 4_000_000
 """Longest line, in bytes: a picture of 48 x 48 takes 9,000. A longer one is no table, and would fill the memory."""
@@ -113,7 +113,7 @@ class _Lines:
         except FileNotFoundError:
             raise DatasetError(f"{path}: no such file") from None
         except OSError as error:
-            raise DatasetError(f"{path}: cannot be read as a CSV file ({error.strerror or error})") from error
+            raise DatasetError(f"{path}: cannot be read as a CSV file ({reason(error)})") from error
         head = raw.peek(4)[:4]
         self._raw = raw
         self._file: BinaryIO = raw

@@ -24,7 +24,8 @@ from mien.dataset.folders import VOTES_FILE
 from mien.dataset.labels import canonical
 from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
-from mien.errors import DatasetError
+from mien.errors import DatasetError, reason
+from mien.files import replacing
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Meaning of 0..6 in the column `emotion`; not alphabetical, which is why mien carries names."""
@@ -105,7 +106,7 @@ def import_fer2013(
         for made in sorted(begun.iterdir()):
             made.rename(out / made.name)
     except OSError as error:
-        raise DatasetError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from error
+        raise DatasetError(f"{error.filename or out}: cannot be written ({reason(error)})") from error
     finally:
         shutil.rmtree(begun, ignore_errors=True)
     return report
@@ -292,5 +293,5 @@ def _parse(row: Row) -> tuple[str, str, NDArray[np.uint8]]:
 
 def _write_votes(path: Path, rows: list[list[str]]) -> None:
     names = [_vote_name(c) for c in VOTE_COLUMNS]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, DatasetError) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", *names], *rows])

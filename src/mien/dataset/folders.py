@@ -9,7 +9,7 @@ from mien.dataset.csv_rows import CsvRows, DamagedRow
 from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import SPLITS, Sample, Split
 from mien.dataset.split_names import known_split, splits_among
-from mien.errors import DatasetError
+from mien.errors import DatasetError, reason
 from mien.media.folder_walk import find_media
 
 VOTES_FILE = "votes.csv"
@@ -75,7 +75,7 @@ def _folders(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError as error:
-        raise DatasetError(f"{folder}: this folder cannot be searched ({error.strerror})") from error
+        raise DatasetError(f"{folder}: this folder cannot be searched ({reason(error)})") from error
 
 
 def _pictures(class_folder: Path, passed_over: Counter[str]) -> list[Path]:

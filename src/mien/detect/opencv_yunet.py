@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mien.detect.scaled import NETWORK_REACH, ScaledDetector, check_score
-from mien.errors import DetectorError
+from mien.errors import DetectorError, reason
 from mien.folders import data_folder
 from mien.geometry import xywh_to_xyxy
 from mien.records import Face, Image
@@ -89,7 +89,7 @@ def _check_file(path: Path, sha256: str | None) -> None:
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise DetectorError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DetectorError(f"{path}: cannot be read ({reason(error)})") from error
     if found != sha256.lower():
         raise DetectorError(
             f"{path}: expected sha256 {sha256}; found {found}. The file is another version or damaged (a Git LFS"

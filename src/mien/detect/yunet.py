@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect.scaled import NETWORK_REACH, ScaledDetector, check_score
-from mien.errors import BundleError, DetectorError
+from mien.errors import BundleError, DetectorError, reason
 from mien.geometry import suppress_overlaps
 from mien.model.graph import Graph
 from mien.model.onnxfile import check_seal
@@ -115,6 +115,6 @@ def _load(path: Path) -> Graph:
             raise DetectorError(f"{path}: expected a sealed graph; found one without a seal: install mien again")
         return Graph(data, str(path), threads=1)  # frames share the cores out better than the parts of one frame
     except OSError as error:
-        raise DetectorError(f"{path}: cannot be read ({error.strerror or error}): install mien again") from error
+        raise DetectorError(f"{path}: cannot be read ({reason(error)}): install mien again") from error
     except BundleError as error:
         raise DetectorError(f"detector 'yunet': {error}") from error

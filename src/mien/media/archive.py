@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mien.errors import MediaError
+from mien.errors import MediaError, reason
 from mien.media.archive_members import (
     ADVICE,
     Member,
@@ -24,7 +24,6 @@ from mien.media.archive_members import (
     kind_of_member,
     no_pictures,
     suffix_of,
-    why,
 )
 from mien.media.folder_walk import counted
 from mien.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
@@ -63,7 +62,7 @@ def list_archive(path: Path, note: Callable[[str], None] = lambda text: None) ->
         with path.open("rb") as file:
             return [Member("")] if unpacker(file, path) else list_tar(file, path, note)
     except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({why(error)})") from error
+        raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
 
 
 def read_member(
@@ -93,7 +92,7 @@ def member_bytes(path: Path, member: Member) -> bytes:
         with path.open("rb") as file:
             return cut_out(file, member, source)
     except OSError as error:
-        raise MediaError(f"{source}: cannot be read ({why(error)})") from error
+        raise MediaError(f"{source}: cannot be read ({reason(error)})") from error
 
 
 def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
@@ -101,7 +100,7 @@ def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Fa
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({why(error)})") from error
+        raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
     with raw:
         file = Unpacked(raw, path)
         for member in walk_tar(file, path):
@@ -132,7 +131,7 @@ def _frames(data: bytes, source: str, max_pixels: int, clip: Clip) -> Iterator[F
     try:
         container = av.open(io.BytesIO(data), metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{source}: cannot be read as a video ({why(error)})") from error
+        raise MediaError(f"{source}: cannot be read as a video ({reason(error)})") from error
     with closing(container):
         track = find_track(av, container, source, max_pixels)
         yield from decode_track(av, container, track, source, clip, max_pixels)
@@ -162,7 +161,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
             _open.key = key
     except Exception as error:  # zipfile raises whatever a damaged directory drives it into
         raise MediaError(
-            f"{path}: cannot be opened as a zip archive ({why(error)}); expected a whole one, with its directory at "
+            f"{path}: cannot be opened as a zip archive ({reason(error)}); expected a whole one, with its directory at "
             "the end: get the file again"
         ) from error
     return _open.archive
@@ -220,7 +219,7 @@ def _unzip(path: Path, name: str, source: str) -> bytes:
         ) from None
     except Exception as error:
         raise MediaError(
-            f"{source}: damaged in the archive ({why(error)}): expected {info.file_size:,} bytes, {len(data):,} came "
-            "out; get the archive again"
+            f"{source}: damaged in the archive ({reason(error)}): expected {info.file_size:,} bytes, {len(data):,} "
+            "came out; get the archive again"
         ) from error
     return bytes(data)

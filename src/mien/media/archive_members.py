@@ -106,8 +106,3 @@ def no_pictures(archive: Path, others: Mapping[str, int]) -> MediaError:
         f"{archive}: no pictures or videos in this archive, by name or first bytes; found "
         f"{counted(others) if others else 'nothing'} (archives inside it are not searched)"
     )
-
-
-def why(error: BaseException) -> str:
-    """What an error says of itself, or else its name."""
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mien.errors import reason
 from mien.media.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
 
 NAMED = 8
@@ -49,7 +50,7 @@ def find_media(folder: Path, *, videos: bool = True) -> FoundMedia:
 
     def note(error: OSError) -> None:
         where = Path(str(error.filename))
-        found.problems.append((where, f"{where}: this folder cannot be searched ({error.strerror})"))
+        found.problems.append((where, f"{where}: this folder cannot be searched ({reason(error)})"))
 
     for path in _walk(folder, note):
         kind = kind_by_name_or_content(path)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
-from mien.errors import MediaError
+from mien.errors import MediaError, reason
 from mien.records import Frame, Image
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -52,7 +52,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
     except IsADirectoryError:
         raise MediaError(f"{path}: a folder; expected one picture") from None
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a name that no file system takes
-        raise MediaError(f"{path}: cannot be read ({_reason(error)})") from error
+        raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
     yield from decode(data, str(path), max_pixels)
 
 
@@ -82,7 +82,7 @@ def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Iterator[F
             done += 1
     except Exception as error:
         # Pillow's readers raise whatever a damaged file drives them into: OSError, SyntaxError, struct.error, ...
-        raise MediaError(f"{source}: the picture is truncated or damaged ({_reason(error)})") from error
+        raise MediaError(f"{source}: the picture is truncated or damaged ({reason(error)})") from error
     if done != expected:
         raise MediaError(
             f"{source}: the animation is truncated: {done} of its {expected or 'several'} frames are there"
@@ -117,7 +117,7 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
             "TIFF, BMP, PNM, AVIF or JPEG 2000"
         ) from None
     except Exception as error:
-        raise MediaError(f"{source}: the picture's header is damaged ({_reason(error)})") from error
+        raise MediaError(f"{source}: the picture's header is damaged ({reason(error)})") from error
     width, height = picture.size
     if width * height > max_pixels:
         raise MediaError(f"{source}: {width} x {height} is larger than the limit of {max_pixels:,} pixels; {advice}")
@@ -175,7 +175,3 @@ def _to_8_bit(values: NDArray[Any]) -> Image:
     low, high = float(real[finite].min()), float(real[finite].max())
     scaled = (np.where(finite, real, low) - low) * (255 / (high - low) if high > low else 0)
     return np.rint(scaled).astype(np.uint8)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

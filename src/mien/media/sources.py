@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from mien.errors import MediaError
+from mien.errors import MediaError, reason
 from mien.media import stream_address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
 from mien.media.archive_members import Member
@@ -202,7 +202,7 @@ def _expand(source: str, note: Note) -> tuple[list[Item], bool]:
             if "://" in source:
                 expected = f"a file, or a stream with one of {', '.join(addresses.SCHEMES)}"
             raise MediaError(f"{addresses.shown(source)}: no such file or folder; expected {expected}") from None
-        raise MediaError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise MediaError(f"{source}: cannot be read ({reason(error)})") from error
     if stat.S_ISDIR(mode):
         return _search(path, note), False
     if stat.S_ISREG(mode) and is_archive(path):
@@ -283,4 +283,4 @@ def _read_stdin() -> bytes:
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise MediaError(f"{STDIN}: standard input cannot be read ({error.strerror or error})") from error
+        raise MediaError(f"{STDIN}: standard input cannot be read ({reason(error)})") from error

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from mien.errors import MediaError
 from mien.media.connection import Broken, Shot
 from mien.media.stream_address import shown, split
-from mien.media.video import MISSING_S, declared, find_track, pyav, reason, upright
+from mien.media.video import MISSING_S, declared, ffmpeg_reason, find_track, pyav, upright
 
 OPTIONS = {"rtsp_flags": "prefer_tcp"}
 """For FFmpeg: over UDP, which it would try first, pictures are lost."""
@@ -85,7 +85,7 @@ class Stream:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
                 if not damaged:  # one row for a damaged stretch, however long
-                    yield f"damaged after {last_s:.2f} s ({reason(error)})"
+                    yield f"damaged after {last_s:.2f} s ({ffmpeg_reason(error)})"
                 damaged = True
                 continue
             for frame in frames:
@@ -111,7 +111,7 @@ class Stream:
             return f"nothing arrived for {self._timeout_s:g} s"
         if getattr(error, "errno", None) == errno.EIO:
             return "the connection was lost, or the sender has ended it"
-        return reason(error)
+        return ffmpeg_reason(error)
 
     def _check_format(self) -> None:
         name = str(self._container.format.name)
@@ -162,7 +162,7 @@ def explain(address: str, error: BaseException, timeout_s: float) -> str:
         return f"{source}: no computer is called {host}; check the name, and that there is a network"
     if scheme in ("http", "https") and kind == "InvalidDataError":
         return _only_video(source, _peek(address))
-    return f"{source}: cannot be read as a video stream ({reason(error)})"
+    return f"{source}: cannot be read as a video stream ({ffmpeg_reason(error)})"
 
 
 def _resolves(host: str) -> bool:

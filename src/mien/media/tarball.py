@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien.errors import MediaError
+from mien.errors import MediaError, reason
 from mien.media.archive_members import (
     ADVICE,
     Member,
@@ -22,7 +22,6 @@ from mien.media.archive_members import (
     kind_of_member,
     no_pictures,
     suffix_of,
-    why,
 )
 from mien.media.folder_walk import counted
 from mien.media.formats import HEAD_BYTES
@@ -97,7 +96,7 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | str]:
     except Exception as error:  # tarfile, and what unpacks, raise whatever a damaged file drives them into
         raise MediaError(
             f"{path}: {f'truncated or damaged after {number} members' if number else 'not a tar archive'} "
-            f"({why(error)}); expected a whole one: get the file again"
+            f"({reason(error)}); expected a whole one: get the file again"
         ) from error
 
 
@@ -124,7 +123,7 @@ def cut_out(file: Any, member: Member, source: str) -> bytes:
     except MediaError as error:
         raise MediaError(f"{source}: cannot be unpacked: {error}") from error
     except Exception as error:
-        raise MediaError(f"{source}: damaged in the archive ({why(error)}); get the archive again") from error
+        raise MediaError(f"{source}: damaged in the archive ({reason(error)}); get the archive again") from error
     if len(data) < member.size:
         raise MediaError(
             f"{source}: the archive is truncated: {len(data):,} of {member.size:,} bytes are there; get it again"
@@ -225,7 +224,7 @@ class Unpacked:
             raise
         except Exception as error:
             raise MediaError(
-                f"{self._path}: truncated or damaged ({why(error)}), and so may any picture in it be; get it again"
+                f"{self._path}: truncated or damaged ({reason(error)}), and so may any picture in it be; get it again"
             ) from error
 
     def _next(self, size: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import MediaError
+from mien.errors import MediaError, reason
 from mien.media.image import MAX_PIXELS
 from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
@@ -79,7 +79,7 @@ def read_video(source: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) ->
     try:
         container = av.open(source, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{source}: cannot be read as a video ({reason(error)})") from error
+        raise MediaError(f"{source}: cannot be read as a video ({ffmpeg_reason(error)})") from error
     with closing(container):
         track = find_track(av, container, source, max_pixels)
         yield from _ahead(decode_track(av, container, track, source, clip, max_pixels))
@@ -120,7 +120,7 @@ def decode_track(
             packet = next(packets, None)
             frames: list[Any] = packet.decode() if packet is not None else []
         except av.error.FFmpegError as error:
-            yield Failure(source, index, f"{source}: damaged after {timeline.time_s:.2f} s ({reason(error)})")
+            yield Failure(source, index, f"{source}: damaged after {timeline.time_s:.2f} s ({ffmpeg_reason(error)})")
             continue
         if packet is None:
             break
@@ -201,8 +201,8 @@ def pyav() -> Any:
     return av
 
 
-def reason(error: BaseException) -> str:
+def ffmpeg_reason(error: BaseException) -> str:
     """Why FFmpeg failed, without the address, which may hold a password."""
     if type(error).__name__ == "ExitError":  # how FFmpeg names a time limit of ours
         return "nothing arrived in time"
-    return str(getattr(error, "strerror", None) or error)
+    return reason(error)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError
+from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError, reason
+from mien.files import make_folder, write_bytes
 from mien.model import onnxfile
 from mien.model.crop import Crops
 from mien.model.manifest import Answer, Manifest, parse_manifest
@@ -97,7 +98,7 @@ def load_bundle(name: str | os.PathLike[str] = "default") -> Bundle:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise BundleError(f"{path}: cannot be read ({reason(error)})") from error
     return read_bundle(data, path)
 
 
@@ -141,13 +142,8 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -
     manifest = manifest.model_copy(update={"weights_sha256": onnxfile.graph_sha256(model, source)})
     entries = {MANIFEST_KEY: manifest.to_json(), GOLDEN_KEY: golden.to_json()}
     data = onnxfile.with_seal(onnxfile.with_metadata(model, entries, source), source)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror or error})") from error
+    make_folder(path.parent, BundleError)
+    write_bytes(path, data, BundleError)
     return read_bundle(data, path)
 
 

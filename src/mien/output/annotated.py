@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
-from mien.errors import OutputError
+from mien.errors import OutputError, reason
 from mien.media import VIDEO_SUFFIXES, Item
 from mien.output.blur import FaceBlur, blur_faces
 from mien.output.draw import annotate, write_picture
@@ -54,7 +54,7 @@ class Gallery:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder}: expected a folder to write pictures into ({error.strerror})") from error
+            raise OutputError(f"{folder}: expected a folder to write pictures into ({reason(error)})") from error
 
     def _name(self, stem: str, suffix: str) -> str:
         """A name that no other source has."""

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mien.errors import reason
+
 COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "libopus", "mp3", "mp3float", "opus"})
 """Decoders of what players expect in an MP4. FFmpeg would put more into one, but few could hear it."""
 
@@ -95,7 +97,7 @@ class Sound:
 
     def _stop(self, error: BaseException) -> None:
         what = f"the sound ends at {self._done_s:.2f} s" if self._done_s else "the sound could not be kept"
-        self.note = f"{what} ({getattr(error, 'strerror', None) or error})"
+        self.note = f"{what} ({reason(error)})"
         self.close()
 
     def _copied(self, track: Any, out: Any, start_s: float) -> Iterator[Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from mien.errors import OutputError
+from mien.files import replacing
 from mien.geometry import clip_box
 from mien.model.crop import Crops
 from mien.output.text import fit_text, text_width, write_text
@@ -151,15 +150,8 @@ def write_picture(image: Image, path: Path) -> None:
     format = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(path.suffix.lower())
     if format is None:
         raise OutputError(f"{path}: expected a picture's name that ends in .jpg, .jpeg or .png")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        PillowImage.fromarray(np.ascontiguousarray(image[..., ::-1])).save(unfinished, format, quality=JPEG_QUALITY)
-        unfinished.replace(path)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
-    finally:
-        with suppress(OSError, ValueError):
-            unfinished.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        PillowImage.fromarray(np.ascontiguousarray(image[..., ::-1])).save(temporary, format, quality=JPEG_QUALITY)
 
 
 def color_of(label: str) -> Color:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from mien.errors import OutputError
+from mien.files import replacing
 from mien.output.files import check_free
 from mien.records import Failure, FrameReadings
 from mien.temporal.episodes import Episode, Observer
@@ -58,15 +58,10 @@ def write_elan(episodes: Iterable[Episode], video: Path, path: Path, *, overwrit
         OutputError: `path` exists already, or cannot be written.
     """
     check_free(path, overwrite=overwrite)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        document = ET.ElementTree(_document(list(episodes), video, path))
-        ET.indent(document)
+    document = ET.ElementTree(_document(list(episodes), video, path))
+    ET.indent(document)
+    with replacing(path) as temporary:
         document.write(temporary, encoding="UTF-8", xml_declaration=True)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _document(episodes: list[Episode], video: Path, path: Path) -> ET.Element:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mien.errors import MediaError, OutputError
+from mien.errors import MediaError, OutputError, reason
 from mien.media import VIDEO_SUFFIXES
 from mien.media.video import pyav
 from mien.output.audio_track import Sound
@@ -66,7 +66,7 @@ class FilmWriter:
         try:
             _check(path, overwrite)
         except (OSError, ValueError) as error:  # a name that no file system takes
-            raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
+            raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
         try:
             self._av = pyav()
         except MediaError as error:
@@ -186,7 +186,7 @@ class FilmWriter:
 
     def _failure(self, error: BaseException) -> OutputError:
         self._drop()
-        return OutputError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+        return OutputError(f"{self.path}: cannot be written ({reason(error)})")
 
     def _drop(self) -> None:
         """Leave nothing behind."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
-from mien.errors import MienError, OutputError
+from mien.errors import MienError, OutputError, reason
+from mien.files import replacing
 from mien.output.files import check_free
 from mien.output.journal import About, Journal, Progress
 from mien.output.rows import Cell, columns, flat, json_line, rows_of, utf8
@@ -61,7 +62,7 @@ def open_writer(
         file = partial.open("wb" if overwrite else "xb")
         return ResultWriter(path, file, classes, Journal.begin(partial, run) if run is not None else None)
     except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
-        raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
+        raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
 
 
 def is_complete(path: Path) -> bool:
@@ -169,6 +170,10 @@ class ResultWriter:
                 self._journal.remove()
         except OSError as problem:
             raise self._failure(problem) from problem
+        except OutputError as problem:
+            self._stop()
+            _note(problem, self.kept)
+            raise
 
     @property
     def kept(self) -> str:
@@ -196,7 +201,7 @@ class ResultWriter:
 
     def _failure(self, error: OSError) -> OutputError:
         self._stop()
-        return OutputError(f"{self.path}: cannot be written ({error.strerror or error}); {self.kept}")
+        return OutputError(f"{self.path}: cannot be written ({reason(error)}); {self.kept}")
 
     def _stop(self) -> None:
         """Close the partial file at the end of its last whole row; drop it if nothing is done."""
@@ -242,18 +247,14 @@ def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
     kinds |= dict.fromkeys(("source", "detector", "label", "error"), arrow.string())
     kinds |= dict.fromkeys(("frame", "face", "track"), arrow.int64())
     schema = arrow.schema(list(kinds.items()))
-    unfinished = target.with_name(target.name + ".unfinished")
-    try:
-        with lines.open("rb") as file, unfinished.open("wb") as out:
-            with parquet.ParquetWriter(out, schema) as writer:
-                while rows := [flat(json.loads(line), classes) for line in islice(file, PARQUET_ROWS)]:
-                    writer.write_table(arrow.Table.from_pylist([_encodable(row) for row in rows], schema))
-            out.flush()
-            os.fsync(out.fileno())
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with (
+        replacing(target) as temporary,
+        lines.open("rb") as file,
+        temporary.open("wb") as out,
+        parquet.ParquetWriter(out, schema) as writer,
+    ):
+        while rows := [flat(json.loads(line), classes) for line in islice(file, PARQUET_ROWS)]:
+            writer.write_table(arrow.Table.from_pylist([_encodable(row) for row in rows], schema))
 
 
 def _encodable(cells: dict[str, Cell]) -> dict[str, Cell]:

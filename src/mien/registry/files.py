@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 
-from mien.errors import RegistryError
+from mien.errors import RegistryError, reason
+from mien.files import make_folder, write_bytes
 
 
 class FileStore:
@@ -30,20 +29,12 @@ class FileStore:
         target = self.path(sha256)
         if target.exists() and _sha256_of(target) == sha256:
             return sha256
-        # A name of its own for each writer: two may store the same bytes at once.
-        temporary = target.with_name(f"{sha256}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
+            make_folder(target.parent, RegistryError)
+            write_bytes(target, data, RegistryError)
+        except RegistryError as error:
             raise RegistryError(
-                f"{self.folder}: the bundle ({len(data):,} bytes) cannot be stored ({error.strerror or error}); "
-                "nothing was registered"
+                f"{self.folder}: the bundle ({len(data):,} bytes) cannot be stored: {error}; nothing was registered"
             ) from error
         return sha256
 
@@ -62,7 +53,7 @@ class FileStore:
                 "folder from a backup"
             ) from None
         except OSError as error:
-            raise RegistryError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise RegistryError(f"{path}: cannot be read ({reason(error)})") from error
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
             raise RegistryError(
                 f"{path}: the file was altered: expected sha256 {sha256}, found {found}; add the bundle again, or "

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mien.errors import RegistryError
+from mien.errors import RegistryError, reason
 from mien.folders import data_folder
 from mien.model.bundle import Bundle, read_bundle
 from mien.model.manifest import Metric
@@ -282,9 +282,7 @@ def open_registry(location: str | os.PathLike[str] = "", files: str | os.PathLik
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RegistryError(
-                f"{folder}: the registry's folder cannot be made ({error.strerror or error})"
-            ) from error
+            raise RegistryError(f"{folder}: the registry's folder cannot be made ({reason(error)})") from error
         url = database.sqlite_url(folder / "registry.sqlite")
     return Registry(Database(url), FileStore(Path(stored) if stored else folder / "files"))
 

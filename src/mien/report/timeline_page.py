@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import OutputError
+from mien.files import write_text
 from mien.output.files import check_free
 from mien.records import Failure, FrameReadings
 from mien.report.html import fill, to_page
@@ -98,15 +97,7 @@ def write_timeline(
     """
     check_timeline_path(path, overwrite=overwrite)
     make = to_svg if path.suffix.lower() == ".svg" else to_html
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_text(make(timeline, hide_below_s=hide_below_s), encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    write_text(path, make(timeline, hide_below_s=hide_below_s))
 
 
 class TimelineFile:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from mien.errors import OutputError
+from mien.files import make_folder, replacing
 from mien.web.site import HEADERS, has_device_mode, page_files
 
 _LAST = ("site.json", "index.html")
@@ -44,22 +45,18 @@ def write_site(out: Path, *, model: str | os.PathLike[str] = "small", overwrite:
     written: list[Path] = []
     for name in sorted(files, key=lambda name: (name in _LAST, name)):
         target = out / name
-        try:
-            _write(target, files[name])
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+        make_folder(target.parent)
+        with replacing(target) as temporary:
+            _write(temporary, files[name])
         written.append(target)
     return written
 
 
 def _write(target: Path, content: Path | bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
     if isinstance(content, bytes):
-        part.write_bytes(content)
+        target.write_bytes(content)
     else:
-        shutil.copyfile(content, part)
-    part.replace(target)
+        shutil.copyfile(content, target)
 
 
 def _note() -> str:

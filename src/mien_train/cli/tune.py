@@ -11,7 +11,7 @@ import typer
 from mien.cli.options import TIME, seconds
 from mien.cli.output import name_items
 from mien.cli.progress import progress
-from mien.errors import OutputError, TrainingError
+from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
@@ -203,11 +203,7 @@ def _cells(trial: Trial, epochs: int) -> list[str]:
 
 
 def _write_page(study: Study, path: Path) -> None:
+    from mien.files import write_text
     from mien.report.study_page import to_html
 
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(to_html(study), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_text(path, to_html(study))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mien.dataset import Sample, Split, check_training_data, exclude, open_dataset
 from mien.dataset.fingerprint import pixel_key
-from mien.errors import DatasetError, MediaError
+from mien.errors import DatasetError, MediaError, TrainingError, reason
+from mien.files import replacing
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec, InputSpec
@@ -121,9 +122,8 @@ def kept(path: Path, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.floa
     """The array in the file `path` (.npy), which is made first where it is missing."""
     if not path.exists():
         made = make()
-        temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-        np.save(temporary, made)
-        temporary.replace(path)
+        with replacing(path, TrainingError) as temporary, temporary.open("wb") as file:
+            np.save(file, made)
     return np.load(path)
 
 
@@ -213,7 +213,7 @@ def _reserve(path: Path) -> None:
             return  # a file system that cannot do so
         size = path.stat().st_size / 1e6
         shutil.rmtree(path.parent, ignore_errors=True)
-        raise DatasetError(f"{path.parent.parent}: no room for {size:.0f} MB of pictures ({error.strerror})") from error
+        raise DatasetError(f"{path.parent.parent}: no room for {size:.0f} MB of pictures ({reason(error)})") from error
 
 
 def _pack_key(split: Split, target: InputSpec) -> str:

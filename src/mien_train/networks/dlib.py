@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.errors import TrainingError
+from mien.errors import TrainingError, reason
 from mien_train.networks.networks import ResNet
 
 WIDTHS, BLOCKS = (32, 64, 128, 256), (3, 4, 3, 3)
@@ -88,7 +88,7 @@ class _Stored:
         try:
             self.data = source.read_bytes()
         except OSError as error:
-            raise TrainingError(f"{source}: cannot read the weights ({error.strerror})") from error
+            raise TrainingError(f"{source}: cannot read the weights ({reason(error)})") from error
         self.place = 0
 
     def convolution(self, out: int, into: int, kernel: int) -> tuple[np.ndarray, np.ndarray]:

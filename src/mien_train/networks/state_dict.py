@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien.errors import TrainingError
+from mien.errors import TrainingError, reason
 
 SAVE = "torch.save(model.state_dict(), 'face_expression.pth')"
 
@@ -94,7 +94,7 @@ def _loaded(path: Path) -> object:
             f"{path}: no such file; expected weights saved with torch.save(model.state_dict(), {path.name!r})"
         ) from None
     except OSError as error:
-        raise TrainingError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise TrainingError(f"{path}: cannot be read ({reason(error)})") from error
     except pickle.UnpicklingError as error:
         if not _begins_as_pickle(path):
             raise TrainingError(f"{path}: not a file of PyTorch weights; save {SAVE}") from error

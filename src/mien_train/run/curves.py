@@ -8,6 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from mien.errors import TrainingError
+from mien.files import replacing
 from mien_train.run.folder import Epoch
 
 
@@ -31,6 +33,5 @@ def draw_curves(history: Sequence[Epoch], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="svg")
-    temporary.replace(path)
+    with replacing(path, TrainingError) as temporary:
+        figure.savefig(temporary, format="svg")

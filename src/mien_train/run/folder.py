@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ import PIL
 import torch
 
 from mien._version import __version__
-from mien.errors import TrainingError
+from mien.errors import TrainingError, reason
+from mien.files import replacing, write_text
 from mien_train.data.packs import EXCLUDED_FILE, TrainingData
 from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe, parse_recipe
@@ -116,8 +116,8 @@ def claim(
     if data.excluded:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in data.excluded)])
-        _write_text(run / EXCLUDED_FILE, text.getvalue())
-    _write_text(path, json.dumps(about, indent=2))
+        write_text(run / EXCLUDED_FILE, text.getvalue(), TrainingError)
+    write_text(path, json.dumps(about, indent=2), TrainingError)
 
 
 def difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -140,7 +140,7 @@ def append_history(run: Path, epoch: Epoch) -> None:
         with (run / HISTORY).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(epoch)) + "\n")
     except OSError as error:
-        raise TrainingError(f"{run / HISTORY}: cannot be written ({error.strerror}); the checkpoint is") from error
+        raise TrainingError(f"{run / HISTORY}: cannot be written ({reason(error)}); the checkpoint is") from error
 
 
 def trim_history(run: Path, epochs: int) -> None:
@@ -148,33 +148,20 @@ def trim_history(run: Path, epochs: int) -> None:
     path = run / HISTORY
     if path.exists():
         lines = path.read_text().splitlines()[:epochs]
-        _write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error
+        write_text(path, "".join(f"{line}\n" for line in lines), TrainingError)
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
     """Atomically: a full disk or a kill leaves the previous file as it was."""
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path, TrainingError) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch puts its own error in the place of the disk's
-        temporary.unlink(missing_ok=True)
-        cause = error if isinstance(error, OSError) else error.__context__
-        reason = cause.strerror if isinstance(cause, OSError) else error
-        raise TrainingError(f"{path}: cannot save ({reason}); the previous checkpoint is untouched") from error
+    except (TrainingError, RuntimeError) as error:
+        # torch puts its own error in the place of the disk's
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise TrainingError(
+            f"{path}: cannot be written ({reason(cause)}); the previous checkpoint is untouched"
+        ) from error
 
 
 def git_commit() -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import tomli
 from pydantic import BaseModel, ValidationError
 
-from mien.errors import TrainingError
+from mien.errors import TrainingError, reason
 from mien.report.study import SearchField, Value
 from mien_train.recipe import Recipe, parse_recipe
 
@@ -149,7 +149,7 @@ def load_space(path: Path | None, base: Recipe) -> Space:
         file = path or resources.files("mien_train") / "spaces/default.toml"
         values = tomli.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"{source}: cannot read the space ({error.strerror})") from error
+        raise TrainingError(f"{source}: cannot read the space ({reason(error)})") from error
     except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"{source}: not valid TOML ({error})") from error
     return parse_space(values, source, base)

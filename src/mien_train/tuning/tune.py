@@ -25,6 +25,7 @@ import tomli_w
 import torch
 
 from mien.errors import MienError, TrainingError
+from mien.files import write_text
 from mien.report.study import Study
 from mien_train.data.packs import load_training_data
 from mien_train.data.tensors import input_spec
@@ -173,12 +174,7 @@ def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: P
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_text(path, text, TrainingError)
 
 
 def _work_together(study: optuna.Study, plan: Plan, workers: int, look: Callable[[], Study]) -> None:

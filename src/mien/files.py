@@ -1,0 +1,83 @@
+"""Files that are whole or not there: the one way in which mien writes a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mien.errors import MienError, OutputError, reason
+
+
+@contextmanager
+def replacing(path: Path, error: type[MienError] = OutputError) -> Generator[Path]:
+    """Give a path to write to, and move what was written there onto `path` at the end of the with-block.
+
+    If the block fails, what stood at `path` before is still there, and nothing else is left. The file reaches the disk
+    before it is moved, so that a power cut leaves the old file or the new one. A device or pipe is written to directly.
+
+    Args:
+        path: in a folder that exists.
+        error: what is raised where the system refuses.
+
+    Raises:
+        MienError: of the type `error`: the file cannot be written; says why.
+    """
+    try:
+        if _is_special(path):
+            yield path
+            return
+        # Short, whatever the name: where a name may have 255 bytes, one of 250 must be possible.
+        temporary = path.with_name(f".{secrets.token_hex(6)}.partial")
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as problem:
+        raise error(f"{path}: cannot be written ({reason(problem)})") from problem
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a device, pipe or socket is there.
+
+    Raises:
+        OSError: the system takes no such name, or lets nobody look.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except ValueError as problem:
+        raise OSError(str(problem)) from problem
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def write_bytes(path: Path, data: bytes, error: type[MienError] = OutputError) -> None:
+    """Write a whole file; see `replacing`."""
+    with replacing(path, error) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str, error: type[MienError] = OutputError) -> None:
+    """Write a whole file as UTF-8, with line ends as they are in `text`; see `replacing`."""
+    with replacing(path, error) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def make_folder(folder: Path, error: type[MienError] = OutputError) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        MienError: of the type `error`: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as problem:  # ValueError: a name that no file system takes
+        raise error(f"{folder}: this folder cannot be made ({reason(problem)})") from problem

@@ -28,6 +28,7 @@ from mien.output.sink import Sink
 from mien.output.writers import ResultWriter, open_writer
 from mien.progress import SILENT, Progress
 from mien.records import Failure, FrameReadings
+from mien.timing import clock_time
 
 
 @dataclass(slots=True)
@@ -211,7 +212,7 @@ class _Speed:
         if result is not None:
             time_s = None if isinstance(result, Failure) else result.frame.time_s
             speed = counts.pictures / max(time.monotonic() - self._started, 1e-3)
-            at = "" if time_s is None else f"at {int(time_s) // 60}:{time_s % 60:04.1f}, "
+            at = "" if time_s is None else f"at {clock_time(time_s, 1)}, "
             note = f"{at}{speed:.1f} pictures/s, {counts.faces} faces"
         self._progress.update("reading", item, self._total, note)
 

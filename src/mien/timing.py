@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Where the time goes, and how a time is written."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ class Stopwatch:
             if item is self:
                 return
             yield item  # pyright: ignore[reportReturnType] - it is not self
+
+
+def clock_time(time_s: float, digits: int = 0) -> str:
+    """A time as 1:30, or 1:02:03, with so many decimals of its seconds."""
+    whole = round(time_s * 10**digits)
+    minutes, rest = divmod(whole, 60 * 10**digits)
+    seconds = f"{rest / 10**digits:0{3 + digits if digits else 2}.{digits}f}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"

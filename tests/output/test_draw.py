@@ -16,8 +16,7 @@ from PIL import Image as PillowImage
 
 from mien.dataset.labels import SEVEN
 from mien.errors import OutputError
-from mien.output import draw
-from mien.output.draw import COLORS, annotate, color_of, contact_sheet, write_picture
+from mien.output.draw import COLORS, annotate, color_of, ink_on, write_picture
 from mien.output.text import fit_text, text_width
 from mien.records import Box, Expression, Face, Image, Reading
 
@@ -237,59 +236,8 @@ def test_text_on_every_colour_has_contrast():
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     for color in COLORS.values():
-        low, high = sorted((luminance(color), luminance(draw._ink_on(color))))
+        low, high = sorted((luminance(color), luminance(ink_on(color))))
         assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG AA
-
-
-# --- contact_sheet ----------------------------------------------------------------------------------------------------
-
-
-def test_a_sheet_is_a_grid():
-    crops = np.arange(11, dtype=np.uint8)[:, None, None, None] * np.ones((11, 48, 48, 1), np.uint8)
-    sheet = contact_sheet(crops, [f"face {index}" for index in range(11)], columns=4)
-    gap, step_x, height = 6, 96 + 6, sheet.shape[0]
-    assert sheet.shape[1] == 4 * step_x + gap
-    step_y = (height - gap) // 3
-    for index in range(11):
-        x, y = gap + index % 4 * step_x, gap + index // 4 * step_y
-        assert (sheet[y : y + 96, x : x + 96] == index).all()
-    assert (sheet[2 * step_y + gap :, 3 * step_x + gap :] == 255).all()
-
-
-def test_a_sheet_of_one_is_as_wide_as_one():
-    crops = np.zeros((1, 100, 80, 3), np.uint8)
-    crops[..., 2] = 255
-    sheet = contact_sheet(crops, ["red"])
-    assert sheet.shape[1] < 200
-    assert tuple(sheet[10, 12]) == (0, 0, 255)
-
-
-def test_captions_leave_ink_below_each_face_and_long_ones_stay_inside():
-    crops = np.zeros((2, 48, 48, 1), np.uint8)
-    sheet = contact_sheet(crops, ["a caption that is far too long for it", ""], columns=2)
-    below = sheet[6 + 96 :]
-    assert (below[:, : 6 + 96] < 128).any()
-    assert (below[:, 6 + 96 + 3 :] == 255).all()
-
-
-def test_more_lines_make_a_taller_sheet():
-    crops = np.zeros((1, 48, 48, 1), np.uint8)
-    assert contact_sheet(crops, ["a\nb"]).shape[0] > contact_sheet(crops, ["a"]).shape[0]
-
-
-@pytest.mark.parametrize(
-    ("shape", "captions", "columns", "message"),
-    [
-        ((0, 48, 48, 1), [], 8, r"expected crops \[N, H, W, 1 or 3\] with N > 0, got \[0, 48, 48, 1\]"),
-        ((2, 48, 48), ["a", "b"], 8, "expected crops"),
-        ((2, 48, 48, 2), ["a", "b"], 8, "expected crops"),
-        ((2, 48, 48, 1), ["a"], 8, "expected 2 captions and columns > 0, got 1 captions, 8 columns"),
-        ((1, 48, 48, 1), ["a"], 0, "got 1 captions, 0 columns"),
-    ],
-)
-def test_a_sheet_that_cannot_be_made(shape, captions, columns, message):
-    with pytest.raises(ValueError, match=message):
-        contact_sheet(np.zeros(shape, np.uint8), captions, columns)
 
 
 @given(st.text(max_size=40), st.integers(0, 200))

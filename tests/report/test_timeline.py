@@ -19,10 +19,11 @@ import mien.temporal.timeline
 from mien.errors import OutputError
 from mien.records import Expression, Face, Frame, FrameReadings, Landmarks, Reading
 from mien.report.timeline_page import to_html, write_timeline
-from mien.report.timeline_svg import COLUMNS, Choice, choose, clock, shape_of, ticks, to_svg
+from mien.report.timeline_svg import COLUMNS, Choice, choose, shape_of, ticks, to_svg
 from mien.report.timeline_svg import Frame as Place
 from mien.temporal.episodes import EpisodeFinder, Observer, Smoother
 from mien.temporal.timeline import Recorder, Timeline
+from mien.timing import clock_time
 
 CLASSES = ("happy", "neutral", "sad")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -226,8 +227,8 @@ def test_a_drawn_lane_stays_in_its_frame(steps: list[tuple[float, float]], colum
 
 
 def test_times_are_written_as_minutes_and_seconds():
-    assert [clock(t) for t in (0, 9.6, 90, 3599.7, 3723)] == ["0:00", "0:10", "1:30", "1:00:00", "1:02:03"]
-    assert [clock(t, 1) for t in (0.25, 59.96, 61.5)] == ["0:00.2", "1:00.0", "1:01.5"]
+    assert [clock_time(t) for t in (0, 9.6, 90, 3599.7, 3723)] == ["0:00", "0:10", "1:30", "1:00:00", "1:02:03"]
+    assert [clock_time(t, 1) for t in (0.25, 59.96, 61.5)] == ["0:00.2", "1:00.0", "1:01.5"]
     assert ticks(0, 20, 6) == [0, 5, 10, 15, 20]
     assert ticks(93, 121, 6) == [100, 110, 120]
     assert ticks(0, 7200, 6) == [0, 1800, 3600, 5400, 7200]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from mien.errors import OutputError
+from mien.timing import clock_time
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -162,7 +163,7 @@ class Board:
         if reading.quiet_s > QUIET_S:
             return f"no frame for {reading.quiet_s:.0f} s: waiting; Ctrl-C ends"
         return (
-            f"{int(time_s) // 60}:{time_s % 60:04.1f}  {reading.rate:.1f} frames/s  "
+            f"{clock_time(time_s, 1)}  {reading.rate:.1f} frames/s  "
             f"latency {1000 * reading.latency_s:.0f} ms  {reading.dropped} dropped"
         )
 

@@ -14,8 +14,7 @@ from PIL import ImageDraw
 from mien.errors import OutputError
 from mien.files import replacing
 from mien.geometry import clip_box
-from mien.model.crop import Crops
-from mien.output.text import fit_text, text_width, write_text
+from mien.output.text import text_width, write_text
 from mien.records import Expression, Image, Reading
 
 Color = tuple[int, int, int]
@@ -98,45 +97,6 @@ def annotate(image: Image, readings: Sequence[Reading]) -> Image:
     return canvas
 
 
-def contact_sheet(crops: Crops, captions: Sequence[str], columns: int = 8) -> Image:
-    """Faces in a grid on white, row by row, each with its caption below.
-
-    Args:
-        crops: uint8 `[N, H, W, C]`, grey or BGR; small ones are enlarged by a whole factor.
-        captions: N texts, each of one or more lines; a line that is too long is cut.
-        columns: faces in a row.
-
-    Returns:
-        uint8 `[H, W, 3]`, BGR.
-
-    Raises:
-        ValueError: no crops, another number of captions, fewer than 1 column, or neither 1 nor 3 channels.
-    """
-    if crops.ndim != 4 or crops.shape[3] not in (1, 3) or 0 in crops.shape:
-        raise ValueError(f"expected crops [N, H, W, 1 or 3] with N > 0, got {list(crops.shape)}")
-    if len(captions) != len(crops) or columns < 1:
-        raise ValueError(
-            f"expected {len(crops)} captions and columns > 0, got {len(captions)} captions, {columns} columns"
-        )
-    enlarge = max(1, -(-96 // crops.shape[2]))
-    tiles = np.repeat(np.repeat(crops, enlarge, 1), enlarge, 2)
-    height, width = tiles.shape[1:3]
-    columns = min(columns, len(crops))
-    px, gap = max(11, width // 9), max(6, width // 16)
-    lines = [[fit_text(line, px, width) for line in caption.split("\n")] for caption in captions]
-    text_height = round(px * 1.3) * max(map(len, lines))
-    step_x, step_y = width + gap, height + text_height + 2 * gap
-    size = (columns * step_x + gap, -(-len(crops) // columns) * step_y + gap)
-    sheet = PillowImage.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (tile, texts) in enumerate(zip(tiles, lines, strict=True)):
-        x, y = gap + index % columns * step_x, gap + index // columns * step_y
-        sheet.paste(PillowImage.fromarray(np.repeat(tile, 3, 2) if tile.shape[2] == 1 else tile[..., ::-1]), (x, y))
-        for row, text in enumerate(texts):
-            write_text(draw, (x, y + height + gap // 2 + round(px * 1.3) * row), text, px, (40, 40, 40))
-    return np.ascontiguousarray(np.asarray(sheet)[..., ::-1])
-
-
 def write_picture(image: Image, path: Path) -> None:
     """Write a JPEG or PNG, by the suffix; an existing file is replaced, and never left half written.
 
@@ -215,7 +175,7 @@ def _draw_tag(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> N
         (max(2, round(px * 0.3)), (patch.height - round(px * 1.3)) // 2),
         text,
         px,
-        _ink_on(color),
+        ink_on(color),
     )
     _paste(canvas, _rounded(patch, max(2, px // 5)), rect)
     taken.append(rect)
@@ -317,7 +277,7 @@ def _rounded(patch: PillowImage.Image, radius: int) -> PillowImage.Image:
     return patch
 
 
-def _ink_on(color: Color) -> Color:
+def ink_on(color: Color) -> Color:
     """Black or white, whichever contrasts more (WCAG 2 relative luminance, its curve taken as a power of 2.2)."""
     red, green, blue = ((value / 255) ** 2.2 for value in color)
     return (0, 0, 0) if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else _INK

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from mien._version import __version__
 from mien.report.study import SearchField, Study, Trial, show
+from mien.timing import clock_time
 
 SCHEMA_VERSION = 1
 """Fields may be added within a version; any other change raises it."""
@@ -98,9 +99,7 @@ def duration(seconds: float | None) -> str:
         return ""
     if seconds < 60:
         return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return clock_time(seconds)
 
 
 def _quoted(text: str) -> str:

@@ -25,9 +25,8 @@ from mien.report.timeline_svg import (
     Frame,
     choose,
     clean,
-    clock,
     hex_color,
-    ink_on,
+    ink_of,
     jpeg_url,
     notes,
     shape_of,
@@ -36,6 +35,7 @@ from mien.report.timeline_svg import (
 )
 from mien.temporal.episodes import Episode, totals
 from mien.temporal.timeline import Lane, Recorder, Timeline
+from mien.timing import clock_time
 
 MAX_ROWS = 2000
 """So many episodes are listed, the longest."""
@@ -71,7 +71,7 @@ def to_html(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
         legend="".join(f'<li><i class="swatch b{k}"></i>{_text(c)}</li>' for k, c in enumerate(timeline.classes)),
         density="few" if len(choice.lanes) <= 6 else "many",
         ticks="".join(
-            f'<span style="left:{_percent(timeline, t):.2f}%">{clock(t, int(any(s % 1 for s in times)))}</span>'
+            f'<span style="left:{_percent(timeline, t):.2f}%">{clock_time(t, int(any(s % 1 for s in times)))}</span>'
             for t in times
         ),
         lanes="".join(_lane(timeline, lane) for lane in choice.lanes),
@@ -156,7 +156,7 @@ def _lane(timeline: Timeline, lane: Lane) -> str:
     shape = shape_of(lane, timeline.start_s, timeline.end_s, Frame(0, 0, COLUMNS, 100))
     areas = "".join(f'<path class="c{k}" d="{path}"/>' for k, path in shape.areas.items())
     face = f'<img src="{jpeg_url(lane.thumbnail)}" alt="" width="56" height="56">' if lane.thumbnail else ""
-    times = f"{clock(lane.first_s)}–{clock(lane.last_s)}"
+    times = f"{clock_time(lane.first_s)}–{clock_time(lane.last_s)}"
     own = timeline.episodes_of(lane)
     about = _text(f"Track {lane.track}, {times}, {_count(len(own), 'episode')}")
     return (
@@ -191,7 +191,7 @@ def _brief(timeline: Timeline, choice: Choice) -> str:
 def _colors(timeline: Timeline, times: Sequence[float]) -> str:
     """Of areas (c), bars and swatches (b) and names (t), by the number of the class; and the first view's grid."""
     rules = [
-        f".c{k}{{fill:{hex_color(c)}}}.b{k}{{background:{hex_color(c)}}}.t{k}{{color:{ink_on(c)}}}"
+        f".c{k}{{fill:{hex_color(c)}}}.b{k}{{background:{hex_color(c)}}}.t{k}{{color:{ink_of(c)}}}"
         for k, c in enumerate(timeline.classes)
     ]
     if len(times) > 1:
@@ -237,7 +237,7 @@ def _packed(values: NDArray[Any]) -> str:
 
 
 def _about(timeline: Timeline) -> str:
-    span = f"{clock(timeline.start_s)} to {clock(timeline.end_s)}"
+    span = f"{clock_time(timeline.start_s)} to {clock_time(timeline.end_s)}"
     return f"{span}, {_count(len(timeline.lanes), 'track')}, {_count(len(timeline.episodes), 'episode')}."
 
 
@@ -258,7 +258,7 @@ def _totals(timeline: Timeline, drawn: set[int]) -> str:
             cells = "".join(f"<td>{t.seconds:.1f}<small>{t.episodes} ×</small></td>" if t else "<td></td>" for t in own)
             lines.append(
                 f'<tr><th scope="row"><a href="#track-{lane.track}">track {lane.track}</a></th>'
-                f"<td>{clock(lane.first_s)} to {clock(lane.last_s)}</td>{cells}</tr>"
+                f"<td>{clock_time(lane.first_s)} to {clock_time(lane.last_s)}</td>{cells}</tr>"
             )
     heads = "".join(f'<th scope="col">{_swatch(timeline, c)}{_text(c)}</th>' for c in classes)
     return (
@@ -281,7 +281,7 @@ def _episodes(timeline: Timeline, drawn: set[int]) -> str:
     )
     rows = "".join(
         f'<tr><th scope="row">{_track(e, drawn)}</th><td class="name">{_swatch(timeline, e.label)}{_text(e.label)}</td>'
-        f"<td>{clock(e.start_s, 1)}</td><td>{clock(e.end_s, 1)}</td><td>{e.end_s - e.start_s:.1f}</td>"
+        f"<td>{clock_time(e.start_s, 1)}</td><td>{clock_time(e.end_s, 1)}</td><td>{e.end_s - e.start_s:.1f}</td>"
         f"<td>{e.peak:.0%}</td></tr>"
         for e in _longest(timeline.episodes, MAX_ROWS)
     )

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.output.draw import color_of
+from mien.output.draw import color_of, ink_on
 from mien.output.text import fit_text, text_width
 from mien.temporal.timeline import Lane, Timeline
+from mien.timing import clock_time
 
 SHORT_S = 2.0
 """Tracks followed for a shorter time are set apart (in a video under 40 s: for less than a twentieth of it)."""
@@ -124,15 +125,6 @@ def notes(timeline: Timeline, choice: Choice, finest_s: float | None = None) -> 
         yield f"Not drawn: {_count(choice.left_out)} more, the shortest of {len(timeline.lanes)}."
 
 
-def clock(time_s: float, digits: int = 0) -> str:
-    """A time as 1:30, or 1:02:03, with so many decimals of its seconds."""
-    whole = round(time_s * 10**digits)
-    minutes, rest = divmod(whole, 60 * 10**digits)
-    seconds = f"{rest / 10**digits:0{3 + digits if digits else 2}.{digits}f}"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
-
-
 def ticks(start_s: float, end_s: float, most: int) -> list[float]:
     """Round times from `start_s` to `end_s`, `most` of them at most (of the steps in `STEPS_S`)."""
     step = next((s for s in STEPS_S if (end_s - start_s) / s <= most - 1), STEPS_S[-1])
@@ -201,10 +193,9 @@ def hex_color(label: str) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color_of(label))
 
 
-def ink_on(label: str) -> str:
-    """Black or white, for text on a class's colour."""
-    red, green, blue = color_of(label)
-    return "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 100 else "#ffffff"
+def ink_of(label: str) -> str:
+    """Black or white as #rrggbb, for text on a class's color."""
+    return "#{:02x}{:02x}{:02x}".format(*ink_on(color_of(label)))
 
 
 def jpeg_url(data: bytes) -> str:
@@ -230,7 +221,7 @@ def _lane(timeline: Timeline, lane: Lane, frame: Frame) -> Iterator[str]:
     for episode in timeline.episodes_of(lane):
         left, right = (_x(timeline, t) for t in (episode.start_s, episode.end_s))
         if right - left > 12 and 1.2 * text_width(clean(episode.label), 11) + 8 <= right - left:
-            yield _text(left + 4, frame.y + frame.height - 5, episode.label, size=11, fill=ink_on(episode.label))
+            yield _text(left + 4, frame.y + frame.height - 5, episode.label, size=11, fill=ink_of(episode.label))
 
 
 def _legend(classes: Sequence[str]) -> tuple[str, int]:
@@ -257,7 +248,7 @@ def _axis(timeline: Timeline, top: float, bottom: float, *, twice: bool) -> Iter
         x = _x(timeline, time_s)
         yield f'<path d="M{x:.1f} {top - 4}V{bottom + 4}" stroke="{_GRID}"/>'
         for y in (bottom + 18, top - 8)[: 1 + twice]:
-            yield _text(x, y, clock(time_s, digits), size=11, anchor="middle")
+            yield _text(x, y, clock_time(time_s, digits), size=11, anchor="middle")
     yield f'<path d="M{_LEFT} {bottom}H{_RIGHT}" stroke="{_INK}"/>'
     unit = "hours:minutes:seconds" if timeline.end_s >= 3600 else "minutes:seconds"
     yield _text((_LEFT + _RIGHT) / 2, bottom + 34, f"time ({unit})", size=11, anchor="middle", fill=_DIM)

@@ -49,10 +49,6 @@ class Pack:
     keys: tuple[str, ...]
     failed: tuple[str, ...]
 
-    def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Positions of the chosen samples."""
-        return np.flatnonzero(chosen)
-
 
 @dataclass(frozen=True)
 class TrainingData:

@@ -30,7 +30,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_every_error_is_a_mien_error_and_in_the_drawn_tree():
-    for name in errors.__all__:
+    for name in set(errors.__all__) - {"Remedy"}:
         assert issubclass(getattr(errors, name), errors.MienError)
         assert name in str(errors.__doc__)
 

@@ -12,10 +12,13 @@
     ├── ServeError          a server that cannot start, or a request that it cannot answer
     └── OutputError         a result that cannot be written
 
-A message says what was expected, what was found, and what to do about it.
+A message says what was expected, what was found, and what to do about it. Where an argument of the call would help, the
+error carries it as a `Remedy`; the command line words it as an option.
 """
 
 from __future__ import annotations
+
+from enum import Enum
 
 __all__ = [
     "BundleError",
@@ -27,6 +30,7 @@ __all__ = [
     "MienError",
     "OutputError",
     "RegistryError",
+    "Remedy",
     "ServeError",
     "TrainingError",
 ]
@@ -37,8 +41,34 @@ def reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+class Remedy(Enum):
+    """An argument that the caller can give, or give otherwise, to be rid of an error."""
+
+    CLASSES_SHARED = "shared_only"
+    DATA = "data"
+    NAME = "name"
+    OUT = "out"
+    OVERWRITE = "overwrite"
+    PRUNE = "prune"
+    REGISTRY = "registry"
+    RESUME = "resume"
+    SPLIT = "split"
+    STORAGE = "storage"
+    VOTES = "votes"
+    WORKERS = "workers"
+
+
 class MienError(Exception):
-    """Base of every error below; catch it to catch them all."""
+    """Base of every error below; catch it to catch them all.
+
+    Args:
+        message: what was expected, what was found, what to do.
+        remedies: arguments that help, in the order in which the message speaks of them.
+    """
+
+    def __init__(self, message: str = "", *remedies: Remedy) -> None:
+        super().__init__(message)
+        self.remedies = remedies
 
 
 class MediaError(MienError):

@@ -32,7 +32,7 @@ class NetworkRecipe(_Part):
     stem: Literal["full", "pool", "wide", "stride"] = Field(
         "pool",
         description="all but full: the first stage works at half resolution, four times faster; wide: pool with larger "
-        "windows, as in dlib's network (see --init); stride skips the full resolution altogether",
+        "windows, as in dlib's network, whose weights it can start from; stride skips the full resolution altogether",
     )
     attention: Literal["none", "se"] = Field("none", description="se: squeeze-excitation at the end of each block")
     levels: Literal["fixed", "picture"] = Field(
@@ -125,7 +125,7 @@ class Recipe(_Part):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread evenly over all classes")
     teacher_share: float = Field(
-        0.0, ge=0, le=1, description="share of the target that the networks given as --teacher decide, averaged"
+        0.0, ge=0, le=1, description="share of the target that the networks given as teachers decide, averaged"
     )
     teacher_sees: Literal["picture", "view"] = Field(
         "picture",

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.dataset import SPLIT_NAMES, check_training_data, import_fer2013, open_dataset, open_splits, split_named
-from mien.errors import DatasetError
+from mien.errors import DatasetError, Remedy
 
 CLASSES = ("happy", "sad")
 NAMES = ("angry", "Disgust", "FEAR", "happiness", "sad", "surprise")
@@ -140,7 +140,7 @@ def test_an_import_is_not_merged_into_another(tmp_path: Path):
     (tmp_path / "f.csv").write_text(other)
     result = CliRunner().invoke(app, ["data", "import", str(tmp_path / "f.csv"), "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, DatasetError)
-    assert "--overwrite" in str(result.exception)
+    assert result.exception.remedies == (Remedy.OVERWRITE,)
     import_fer2013(tmp_path / "f.csv", tmp_path / "out", overwrite=True)
     assert len(list((tmp_path / "out").rglob("*.png"))) == 6
 

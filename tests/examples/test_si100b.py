@@ -391,7 +391,7 @@ def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: Modu
 def test_export_says_what_it_needs(course: Path, tmp_path: Path):
     weights, out = course / "face_expression.pth", tmp_path / "o.onnx"
     assert "weights do not say their classes" in str(export(weights, "--out", out).error)
-    assert "--data" in str(export(course, "--out", out).error)
+    assert "data" in str(export(course, "--out", out).error)
     assert "no such file" in str(export(tmp_path / "none.pth", "--classes", "happy,sad", "--out", out).error)
     assert "file of weights" in str(export(course, "--network", "si100b", "--data", course, "--out", out).error)
     for classes, reason in (("happy,happy", "different classes"), ("happy,sad", "trained for 3 classes")):

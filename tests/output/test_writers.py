@@ -207,9 +207,7 @@ def test_numbers_are_rounded_alike(box, part):
 def test_an_existing_file_is_kept_unless_asked(tmp_path, name):
     path = write(tmp_path / name, FAILURE)
     before = path.read_bytes()
-    with pytest.raises(
-        OutputError, match=f"{name}: exists already; choose another name, or replace it with --overwrite"
-    ):
+    with pytest.raises(OutputError, match=f"{name}: exists already; choose another name, or replace it"):
         open_writer(path, CLASSES)
     assert path.read_bytes() == before
     with open_writer(path, CLASSES, overwrite=True) as writer:
@@ -220,7 +218,7 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path, name):
 
 def test_rows_of_an_unfinished_run_are_kept_unless_asked(tmp_path):
     (tmp_path / "out.csv.partial").write_text("precious")
-    with pytest.raises(OutputError, match=r"out\.csv\.partial: rows of a run that did not finish; go on with --resume"):
+    with pytest.raises(OutputError, match=r"out\.csv\.partial: rows of a run that did not finish; go on with it"):
         open_writer(tmp_path / "out.csv", CLASSES)
     assert (tmp_path / "out.csv.partial").read_text() == "precious"
     open_writer(tmp_path / "out.csv", CLASSES, overwrite=True).close()

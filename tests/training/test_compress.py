@@ -197,7 +197,7 @@ def test_wrong_use_says_what_to_do(parent: Bundle, data: Path, tmp_path: Path):
     with pytest.raises(OutputError, match=r"expected a name that ends in \.onnx"):
         compress.compress(name, data, tmp_path / "small")
     out.write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already; choose another name, or replace it"):
         compress.compress(name, data, out)
     assert out.read_bytes() == b"precious"
     (tmp_path / "stranger.onnx").write_bytes(tiny_onnx())
@@ -212,7 +212,7 @@ def test_wrong_use_says_what_to_do(parent: Bundle, data: Path, tmp_path: Path):
 def test_only_a_residual_network_is_pruned():
     course = tiny_manifest(training={"recipe": {"network": {"name": "si100b"}}})
     for manifest, found in ((course, "si100b"), (tiny_manifest(), "no recipe in the manifest")):
-        with pytest.raises(TrainingError, match=f"expected a residual network .*found {found}; leave --prune out"):
+        with pytest.raises(TrainingError, match=f"expected a residual network .*found {found}; do not prune it"):
             parent_recipe(Bundle(Path("x"), b"", manifest, None, sealed=True))
 
 

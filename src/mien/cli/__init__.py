@@ -10,6 +10,7 @@ import typer
 
 from mien._version import __version__
 from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, serve, web
+from mien.cli.remedies import worded
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def main() -> None:
     try:
         app()
     except MienError as error:
-        typer.echo(f"mien: {error}", err=True)
+        typer.echo(f"mien: {worded(error)}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("mien: interrupted", err=True)

@@ -24,7 +24,7 @@ from mien.dataset.folders import VOTES_FILE
 from mien.dataset.labels import canonical
 from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
-from mien.errors import DatasetError, reason
+from mien.errors import DatasetError, Remedy, reason
 from mien.files import replacing
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -87,13 +87,14 @@ def import_fer2013(
             `by_votes` without votes; `out` holds a data set already; the disk is full.
     """
     if by_votes and not votes_csv:
-        raise DatasetError(f"{pixels_csv}: classes by votes need FER+'s fer2013new.csv; give it with --votes")
+        raise DatasetError(f"{pixels_csv}: classes by votes need FER+'s fer2013new.csv; give it, too", Remedy.VOTES)
     wanted = _wanted(classes, FER_PLUS_CLASSES if by_votes else FER2013_ORDER)
     held = _held(out)
     if held and not overwrite:
         raise DatasetError(
             f"{out}: holds a data set already ({', '.join(p.name for p in held)}); choose another folder, or replace "
-            "it with --overwrite"
+            "it",
+            Remedy.OVERWRITE,
         )
     begun = out.with_name(f"{out.name}.importing")
     try:

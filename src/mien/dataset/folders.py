@@ -9,7 +9,7 @@ from mien.dataset.csv_rows import CsvRows, DamagedRow
 from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import SPLITS, Sample, Split
 from mien.dataset.split_names import known_split, splits_among
-from mien.errors import DatasetError, reason
+from mien.errors import DatasetError, Remedy, reason
 from mien.media.folder_walk import find_media
 
 VOTES_FILE = "votes.csv"
@@ -67,7 +67,7 @@ def split_folder(root: Path, split: str) -> Path:
     if names:
         return root / names[0]
     if found:
-        raise DatasetError(f"{root}: no split {split!r} here, only {', '.join(found)}; name one with --split")
+        raise DatasetError(f"{root}: no split {split!r} here, only {', '.join(found)}; name one of them", Remedy.SPLIT)
     return root
 
 

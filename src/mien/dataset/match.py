@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.dataset.labels import canonical, clashes
-from mien.errors import DatasetError
+from mien.errors import DatasetError, Remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ def match_classes(
     if unknown and not shared_only:
         raise DatasetError(
             f"the model does not know class {', '.join(unknown)} of this data set; it knows {', '.join(column_of)}. "
-            "Rename the class, or leave its pictures out with --shared-only"
+            "Rename the class, or leave its pictures out",
+            Remedy.CLASSES_SHARED,
         )
     shared = tuple(sorted(wanted & set(column_of)))
     if len(shared) < 2:

@@ -10,7 +10,7 @@ from mien.dataset.folders import has_split_folder, read_split, split_folder
 from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import ONE_SPLIT, SPLITS, Sample, Split
 from mien.dataset.split_names import SPLIT_NAMES, known_split, split_named
-from mien.errors import DatasetError
+from mien.errors import DatasetError, Remedy
 
 NAMED = 5
 """So many of several missing pictures are named in an error."""
@@ -81,7 +81,8 @@ def read_table(path: Path, split: str) -> Split:
     if not chosen:
         has = sorted({shown(row["split"]) for _, row in rows if row.get("split")})[:NAMED]
         raise DatasetError(
-            f"{path}: no row of split {split!r}" + (f", only {', '.join(has)}; name one with --split" if has else "")
+            f"{path}: no row of split {split!r}" + (f", only {', '.join(has)}; name one of them" if has else ""),
+            *((Remedy.SPLIT,) if has else ()),
         )
     samples: list[Sample] = []
     line_of: dict[Path, int] = {}

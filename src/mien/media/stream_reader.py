@@ -196,7 +196,7 @@ def read_live(address: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) ->
         finally:
             if newest.dropped:
                 _log.warning(
-                    "%s: %d of %d frames came faster than they were read, and were left out; ask for fewer with --fps",
+                    "%s: %d of %d frames came faster than they were read, and were left out; ask for fewer a second",
                     feed.source,
                     newest.dropped,
                     newest.arrived,

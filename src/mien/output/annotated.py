@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
-from mien.errors import OutputError, reason
+from mien.errors import OutputError, Remedy, reason
 from mien.media import VIDEO_SUFFIXES, Item
 from mien.output.blur import FaceBlur, blur_faces
 from mien.output.draw import annotate, write_picture
@@ -50,7 +50,7 @@ class Gallery:
                 raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
         existing = [p for p in self.paths if p.exists()]
         if existing and not overwrite:
-            raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it with --overwrite")
+            raise OutputError(f"{existing[0]} exists already; choose another folder, or replace it", Remedy.OVERWRITE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.errors import OutputError
+from mien.errors import OutputError, Remedy
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -16,7 +16,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected the name of a file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+        raise OutputError(f"{path}: exists already; choose another name, or replace it", Remedy.OVERWRITE)
 
 
 def check_bundle_path(path: Path, *, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien.errors import OutputError
+from mien.errors import OutputError, Remedy
 
 About = Mapping[str, Any]
 """What makes two runs the same, ready for JSON: sources, model, options."""
@@ -63,7 +63,8 @@ class Journal:
         except (OSError, ValueError, IndexError):
             raise OutputError(
                 f"{partial}: rows of a run that cannot be gone on with (no journal {path.name}); move them away, or "
-                "start again with --overwrite"
+                "replace them",
+                Remedy.OVERWRITE,
             ) from None
         wanted = json.loads(json.dumps(about))
         changed = [
@@ -73,8 +74,10 @@ class Journal:
         ]
         if changed:
             raise OutputError(
-                f"{partial}: rows of another run: {'; '.join(changed)}. Repeat that run's command with --resume, or "
-                "start again with --overwrite"
+                f"{partial}: rows of another run: {'; '.join(changed)}. Go on with that run as it was begun, or "
+                "replace them",
+                Remedy.RESUME,
+                Remedy.OVERWRITE,
             )
         file = path.open("r+b")
         file.truncate(sum(len(line) + 1 for line in lines))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
-from mien.errors import MienError, OutputError, reason
+from mien.errors import MienError, OutputError, Remedy, reason
 from mien.files import replacing
 from mien.output.files import check_free
 from mien.output.journal import About, Journal, Progress
@@ -76,8 +76,9 @@ def _check_free(path: Path, partial: Path, overwrite: bool) -> None:
     check_free(path, overwrite=overwrite)
     if partial.exists() and not overwrite:
         raise OutputError(
-            f"{partial}: rows of a run that did not finish; go on with --resume, move them away, or drop them with "
-            "--overwrite"
+            f"{partial}: rows of a run that did not finish; go on with it, move them away, or replace them",
+            Remedy.RESUME,
+            Remedy.OVERWRITE,
         )
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from mien.errors import RegistryError
+from mien.errors import RegistryError, Remedy
 
 SCHEMA_VERSION = 1
 BUSY_S = 5.0
@@ -125,17 +125,17 @@ class Database:
                 f"{self.name}: another process changed the registry at the same moment; try again"
             ) from error
         except SQLAlchemyError as error:
-            raise RegistryError(self._reason(error)) from error
+            raise self._error(error) from error
 
-    def _reason(self, error: SQLAlchemyError) -> str:
+    def _error(self, error: SQLAlchemyError) -> RegistryError:
         lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         if "database is locked" in lines[0]:
-            return f"{self.name}: locked by another process for {BUSY_S:g} s; try again"
+            return RegistryError(f"{self.name}: locked by another process for {BUSY_S:g} s; try again")
         if "unable to open database" in lines[0] or "readonly" in lines[0]:
-            return (
-                f"{self.name}: the registry cannot be opened or written to ({lines[0]}); name another with --registry"
+            return RegistryError(
+                f"{self.name}: the registry cannot be opened or written to ({lines[0]}); name another", Remedy.REGISTRY
             )
-        return f"{self.name}: the registry's database does not answer ({lines[0]})"
+        return RegistryError(f"{self.name}: the registry's database does not answer ({lines[0]})")
 
 
 def sqlite_url(path: Path) -> sa.URL:

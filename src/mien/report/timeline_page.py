@@ -297,7 +297,7 @@ def _track(e: Episode, drawn: set[int]) -> str:
 def _episodes_note(timeline: Timeline) -> str:
     if len(timeline.episodes) <= MAX_ROWS:
         return "By track, then by time."
-    longest = f"The longest {MAX_ROWS:,} of {len(timeline.episodes):,}; an ELAN file (--eaf) holds all."
+    longest = f"The longest {MAX_ROWS:,} of {len(timeline.episodes):,}; an ELAN file of the same run holds all."
     return f"{longest} By track, then by time."
 
 

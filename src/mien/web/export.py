@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from mien.errors import OutputError
+from mien.errors import OutputError, Remedy
 from mien.files import make_folder, replacing
 from mien.web.site import HEADERS, has_device_mode, page_files
 
@@ -38,7 +38,7 @@ def write_site(out: Path, *, model: str | os.PathLike[str] = "small", overwrite:
         raise OutputError(f"{out}: a file; expected a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputError(
-            f"{out}: expected an empty folder, found files; choose another, or replace them with --overwrite"
+            f"{out}: expected an empty folder, found files; choose another, or replace them", Remedy.OVERWRITE
         )
     files = page_files(server=False, model=model)
     files["README.txt"] = _note().encode()

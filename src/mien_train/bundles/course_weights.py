@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.dataset import Split, canonical, has_split, read_split
-from mien.errors import DatasetError, TrainingError, reason
+from mien.errors import DatasetError, Remedy, TrainingError, reason
 from mien.measure.metrics import accuracy, log_loss
 from mien.model.bundle import Bundle, write_bundle
 from mien.model.manifest import (
@@ -208,7 +208,7 @@ def _check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 def _read_measured(root: Path, classes: tuple[str, ...]) -> _Measured:
     if not has_split(root, "validation"):
-        raise DatasetError(f"{root}: no folder 'validation'; --data needs validation/<class>/ to measure on")
+        raise DatasetError(f"{root}: no folder 'validation'; expected validation/<class>/ to measure on", Remedy.DATA)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         validation = pack(_only(read_split(root, "validation"), classes), COURSE_INPUT, cache)

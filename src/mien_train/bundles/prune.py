@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.errors import TrainingError
+from mien.errors import Remedy, TrainingError
 from mien.model.bundle import Bundle
 from mien_train.data.packs import TrainingData
 from mien_train.data.tensors import input_spec, normalise, output_columns, to_tensor
@@ -46,7 +46,8 @@ def parent_recipe(parent: Bundle) -> Recipe:
     if "network" not in noted or recipe.network.name != "resnet":
         raise TrainingError(
             f"{parent.path}: expected a residual network that `mien train` made, found "
-            f"{recipe.network.name if 'network' in noted else 'no recipe in the manifest'}; leave --prune out"
+            f"{recipe.network.name if 'network' in noted else 'no recipe in the manifest'}; do not prune it",
+            Remedy.PRUNE,
         )
     return recipe
 

@@ -23,7 +23,7 @@ import PIL
 import torch
 
 from mien._version import __version__
-from mien.errors import TrainingError, reason
+from mien.errors import Remedy, TrainingError, reason
 from mien.files import replacing, write_text
 from mien_train.data.packs import EXCLUDED_FILE, TrainingData
 from mien_train.networks.initial import initial_digest
@@ -85,7 +85,8 @@ def claim(
         if changed:
             raise TrainingError(
                 f"{run} holds a run with another {' and '.join(changed)}: {difference(found, wanted)}; choose "
-                "another --out"
+                "another folder",
+                Remedy.OUT,
             )
         return
     about = {

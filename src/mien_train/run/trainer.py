@@ -49,7 +49,7 @@ HELD_SHARE = 0.25
 """Of a GPU's free memory, so much may be taken by the pictures."""
 
 KEPT = (
-    "the last checkpoint is kept: go on from it (--init RUN/checkpoint.pt) in a new run, with a lower learning_rate or "
+    "the last checkpoint is kept: a new run can start from it, RUN/checkpoint.pt, with a lower learning_rate or "
     "precision = 'fp32'"
 )
 

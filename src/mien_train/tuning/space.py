@@ -22,7 +22,7 @@ from mien.report.study import SearchField, Value
 from mien_train.recipe import Recipe, parse_recipe
 
 ELSEWHERE = {
-    "epochs": "every trial trains equally long; say how long with --epochs",
+    "epochs": "every trial trains equally long; how long is an option of the search",
     "teacher_share": "trials have no teachers",
     "teacher_sees": "trials have no teachers",
 }

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from mien.errors import TrainingError
+from mien.errors import Remedy, TrainingError
 from mien.report.study import State, Study, Trial, Value
 from mien_train.recipe import Recipe, parse_recipe
 from mien_train.run.folder import difference
@@ -109,8 +109,9 @@ def _parsed(storage: str) -> URL:
         return make_url(storage)
     except ArgumentError as error:
         raise TrainingError(
-            "--storage: expected the address of a database, as sqlite:///study.db or postgresql://user@host/name, "
-            "found something else"
+            "expected the address of a database, as sqlite:///study.db or postgresql://user@host/name, found something "
+            "else",
+            Remedy.STORAGE,
         ) from error
 
 
@@ -188,7 +189,8 @@ def _check(plan: Plan, found: dict[str, Any] | None) -> None:
     wanted = json.loads(json.dumps(plan.claim()))
     if found is None:
         raise TrainingError(
-            f"{shown_storage(plan.storage)} holds a study {plan.name!r} that mien did not make; choose another --name"
+            f"{shown_storage(plan.storage)} holds a study {plan.name!r} that mien did not make; choose another name",
+            Remedy.NAME,
         )
     # Fields that recipes have got since then have their defaults.
     found = {**found, "recipe": parse_recipe(found["recipe"], "the study's recipe").model_dump(mode="json")}
@@ -196,7 +198,9 @@ def _check(plan: Plan, found: dict[str, Any] | None) -> None:
         changed = [key for key in wanted if found.get(key) != wanted[key]]
         raise TrainingError(
             f"{plan.out} holds a study with another {' and '.join(changed)}: {difference(found, wanted)}; choose "
-            "another --out (and --name, on a shared storage)"
+            "another folder (and name, on a shared storage)",
+            Remedy.OUT,
+            Remedy.NAME,
         )
 
 

@@ -24,7 +24,7 @@ import optuna
 import tomli_w
 import torch
 
-from mien.errors import MienError, TrainingError
+from mien.errors import MienError, Remedy, TrainingError
 from mien.files import write_text
 from mien.report.study import Study
 from mien_train.data.packs import load_training_data
@@ -96,7 +96,7 @@ def tune(
         TrainingError: the space or recipe is wrong, `out` or the database holds another study, or the workers died.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise TrainingError("several processes search with --workers; start `mien tune` without torchrun")
+        raise TrainingError("a search starts its own processes; start it without torchrun", Remedy.WORKERS)
     base = load_recipe(recipe) if recipe else parse_recipe({}, "recipe")
     if base.teacher_share:
         raise TrainingError(
@@ -205,7 +205,8 @@ def _work_together(study: optuna.Study, plan: Plan, workers: int, look: Callable
     if all(ends):
         raise TrainingError(
             f"every worker died (the last one {_how(ends[-1])}); what is finished is kept: give the same command "
-            "again, with fewer --workers if memory ran out"
+            "again, with fewer workers if memory ran out",
+            Remedy.WORKERS,
         )
 
 

@@ -1,0 +1,26 @@
+"""How the command line words what would help against an error: the library names an argument, this names an option."""
+
+from __future__ import annotations
+
+from mien.errors import MienError, Remedy
+
+OPTIONS = {
+    Remedy.CLASSES_SHARED: "--shared-only",
+    Remedy.DATA: "--data",
+    Remedy.NAME: "--name",
+    Remedy.OUT: "--out",
+    Remedy.OVERWRITE: "--overwrite",
+    Remedy.PRUNE: "--prune",
+    Remedy.REGISTRY: "--registry",
+    Remedy.RESUME: "--resume",
+    Remedy.SPLIT: "--split",
+    Remedy.STORAGE: "--storage",
+    Remedy.VOTES: "--votes",
+    Remedy.WORKERS: "--workers",
+}
+
+
+def worded(error: MienError) -> str:
+    """What the error says, and the options that help: "FILE: exists already; ... or replace it (--overwrite)"."""
+    options = ", ".join(OPTIONS[remedy] for remedy in error.remedies)
+    return f"{error} ({options})" if options else str(error)

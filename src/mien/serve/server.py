@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from mien.errors import MienError, ServeError
+from mien.errors import MienError, ServeError, reason
 from mien.serve.app import admin_app, public_app
 from mien.serve.connections import patient_protocol, raise_file_limit
 from mien.serve.options import ServeOptions, is_loopback
@@ -153,8 +153,9 @@ def _listen(host: str, port: int) -> socket.socket:
         )
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ServeError(f"{host}:{port}: cannot listen there ({reason}); choose another address or port") from error
+        raise ServeError(
+            f"{host}:{port}: cannot listen there ({reason(error)}); choose another address or port"
+        ) from error
     listener.setblocking(False)
     return listener
 
@@ -172,7 +173,7 @@ def _listen_admin(place: str) -> socket.socket:
         path.chmod(0o600)
         listener.listen(64)
     except OSError as error:
-        raise ServeError(f"{path}: cannot listen there ({error.strerror or error})") from error
+        raise ServeError(f"{path}: cannot listen there ({reason(error)})") from error
     listener.setblocking(False)
     return listener
 

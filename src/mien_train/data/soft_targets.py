@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import TrainingError
+from mien.files import replacing
 from mien_train.data.packs import Pack
 
 SUFFIX = ".npz"
@@ -28,11 +29,10 @@ def save_soft_targets(path: Path, keys: Sequence[str], classes: Sequence[str], p
         classes: K names.
         people: `[N, K]` or `[V, N, K]`, each row summing to 1.
     """
-    temporary = path.with_name(f"{path.stem}.tmp{SUFFIX}")
-    np.savez_compressed(
-        temporary, keys=np.array(list(keys)), classes=np.array(list(classes)), people=people.astype(np.float16)
-    )
-    temporary.replace(path)
+    with replacing(path, TrainingError) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file, keys=np.array(list(keys)), classes=np.array(list(classes)), people=people.astype(np.float16)
+        )
 
 
 def load_soft_targets(path: Path, pack: Pack) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from mien.detect import make_detector
 from mien.media import WHOLE, Clip, Item, read_item
+from mien.model.prior import Prior
 from mien.output.sink import Sink
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
@@ -57,13 +58,15 @@ class Job:
     detect_every: int = 1
     drawing: Sink | None = None
     ahead: bool = True
+    answer: str | None = None
+    prior: Prior | None = None
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
         finder = make_detector(
             self.detector, min_face=self.min_face, min_score=self.min_score, model=self.detector_model
         )
-        return Recognizer(self.model, finder, threads=self.threads)
+        return Recognizer(self.model, finder, threads=self.threads, answer=self.answer, prior=self.prior)
 
 
 def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, workers: int = 1) -> Iterator[Result]:

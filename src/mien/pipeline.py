@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from mien.media.image import MAX_PIXELS, decode, read_image
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify
 from mien.model.crop import Crops, cut
+from mien.model.prior import Prior, as_prior
 from mien.model.session import Session
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
 from mien.temporal.tracker import Tracker
@@ -46,6 +47,9 @@ class Recognizer:
         threads: CPU threads; 0 takes every core.
         max_pixels: a larger picture is refused before it is decoded.
         answer: which of the model's answers to give, by name (`people`, `fer2013`); None: its default.
+        prior: the mix of classes to expect: "training" or None, "even", class -> share, or a file of shares; see
+            `mien.model.prior`.
+        prior_strength: how much of the way to go there from the training's mix, 0..1.
 
     Attributes:
         threads: how many are used.
@@ -65,9 +69,16 @@ class Recognizer:
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
         answer: str | None = None,
+        prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None = None,
+        prior_strength: float = 1.0,
     ) -> None:
         self.threads = threads or os.cpu_count() or 1
-        self.session = Session(model if isinstance(model, Bundle) else load_bundle(model), threads, answer=answer)
+        self.session = Session(
+            model if isinstance(model, Bundle) else load_bundle(model),
+            threads,
+            answer=answer,
+            prior=as_prior(prior, prior_strength),
+        )
         if detector is None or isinstance(detector, str):
             detector = make_detector(detector or default_detector_name(), min_face=min_face)
         self.detector = detector

@@ -191,6 +191,8 @@ class Run:
             "items_sha256": names.hexdigest(),
             "model": session.manifest.name,
             "model_sha256": hashlib.sha256(session.bundle.model).hexdigest(),
+            "answer": session.answer.name,
+            "prior": str(session.prior),
             "detector": job.detector,
             "min_face": job.min_face,
             "min_score": job.min_score,

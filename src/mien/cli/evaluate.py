@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import AnswerOption, ModelOption, ThreadsOption
+from mien.cli.options import AnswerOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
 from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import progress
 from mien.cli.weight_options import (
@@ -51,6 +51,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     model: ModelOption = "default",
     answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     detector: Annotated[
@@ -85,6 +87,7 @@ def evaluate(
     from mien.detect import make_detector
     from mien.measure.evaluate import evaluate as measure
     from mien.model.bundle import load_bundle
+    from mien.model.prior import as_prior
     from mien.model.session import Session
     from mien.report import to_html, to_json, to_text
 
@@ -97,7 +100,7 @@ def evaluate(
     with bundle_of(model, about, found.classes) as path, progress() as bar:
         task = bar.add_task("", total=None, note="")
         result = measure(
-            Session(load_bundle(path), threads, answer=answer),
+            Session(load_bundle(path), threads, answer=answer, prior=as_prior(prior, prior_strength)),
             found,
             detector=make_detector(detector) if detector else None,
             train=train,

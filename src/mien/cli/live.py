@@ -17,6 +17,8 @@ from mien.cli.options import (
     MinFaceOption,
     MinScoreOption,
     ModelOption,
+    PriorOption,
+    PriorStrengthOption,
     ThreadsOption,
 )
 from mien.cli.options import seconds as parse_seconds
@@ -54,6 +56,8 @@ def live(
     ] = False,
     model: ModelOption = "default",
     answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     detector: DetectorOption = None,
     detector_model: DetectorModelOption = None,
     min_face: MinFaceOption = None,
@@ -83,7 +87,7 @@ def live(
     finder = make_detector(
         detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
     )
-    recognizer = Recognizer(model, finder, threads=threads, answer=answer)
+    recognizer = Recognizer(model, finder, threads=threads, answer=answer, prior=prior, prior_strength=prior_strength)
     pane = Window() if window else None
     lost = False
     with ExitStack() as stack:

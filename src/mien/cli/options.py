@@ -67,6 +67,17 @@ AnswerOption = Annotated[
     str | None,
     typer.Option("--answer", help="people (how people would vote), fer2013 (that data set's label); default: people."),
 ]
+PriorOption = Annotated[
+    str,
+    typer.Option(
+        "--prior",
+        help="Mix of classes to expect, where it is known: training, even, or a JSON or CSV file of shares.",
+    ),
+]
+PriorStrengthOption = Annotated[
+    float,
+    typer.Option("--prior-strength", help="How far to go to that mix from the training's, 0-1.", min=0, max=1),
+]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet (default), haar, opencv-yunet or whole.")]
 DetectorModelOption = Annotated[
     Path | None, typer.Option("--detector-model", help="The detector's own file: opencv-yunet's, or a cascade.")

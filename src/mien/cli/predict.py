@@ -10,11 +10,14 @@ import typer
 
 from mien.cli.options import (
     TIME,
+    AnswerOption,
     DetectorModelOption,
     DetectorOption,
     MinFaceOption,
     MinScoreOption,
     ModelOption,
+    PriorOption,
+    PriorStrengthOption,
     ThreadsOption,
     seconds,
 )
@@ -35,6 +38,7 @@ from mien.cli.weight_options import (
 
 if TYPE_CHECKING:
     from mien.media import Item
+    from mien.model.session import Session
     from mien.output.sink import Sink
     from mien.run import Counts
     from mien.timing import Stopwatch
@@ -78,6 +82,9 @@ def predict(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
     model: ModelOption = "default",
+    answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     detector: DetectorOption = None,
     detector_model: DetectorModelOption = None,
     min_face: MinFaceOption = None,
@@ -134,6 +141,7 @@ def predict(
     from mien.batch import Job
     from mien.detect import default_detector_name
     from mien.media import Clip, list_items
+    from mien.model.prior import as_prior
     from mien.output.annotated import Gallery
     from mien.output.writers import is_complete
     from mien.run import Run
@@ -158,7 +166,18 @@ def predict(
         bundle_of(model, about) as path,
         Run(
             items,
-            Job(path, name, min_face, min_score, detector_model, threads, clip, detect_every),
+            Job(
+                path,
+                name,
+                min_face,
+                min_score,
+                detector_model,
+                threads,
+                clip,
+                detect_every,
+                answer=answer,
+                prior=as_prior(prior, prior_strength),
+            ),
             workers=workers,
             dedupe=dedupe,
             sources=sources,
@@ -190,7 +209,7 @@ def predict(
         tell(note)
     if profile:
         _print_profile(run.recognizer.clock, counts.pictures)
-    _report(counts, out, annotate)
+    _report(counts, out, annotate, run.recognizer.session)
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)
 
@@ -221,7 +240,7 @@ def _print_profile(clock: Stopwatch, pictures: int) -> None:
         typer.echo(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
 
 
-def _report(counts: Counts, out: Path | None, annotate: Path | None) -> None:
+def _report(counts: Counts, out: Path | None, annotate: Path | None, session: Session) -> None:
     failed = f", {counts.failed} failed" if counts.failed else ""
     failed += f", {_count(counts.unread, 'source')} not read" if counts.unread else ""
     left_out = f", {_count(counts.copies, 'copy', 'copies')} left out" if counts.copies else ""
@@ -229,7 +248,9 @@ def _report(counts: Counts, out: Path | None, annotate: Path | None) -> None:
         f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place
     )
     read = f"{_count(counts.pictures, 'picture')}, {_count(counts.faces, 'face')}"
-    typer.echo(f"{read}{failed}{left_out}{places}", err=True)
+    told = session.answer.name and f"; answer {session.answer.name}"
+    told += "" if session.prior.is_training else f"; prior {session.prior}"
+    typer.echo(f"{read}{failed}{left_out}{told}{places}", err=True)
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -34,7 +34,8 @@ class Table:
     def __init__(self, items: Sequence[Item]) -> None:
         self.width = min(max(max(len(i.source) for i in items), len("picture")), NAME_WIDTH)
         typer.secho(
-            f"{'picture':{self.width}}  face  expression         next                  box x1 y1 x2 y2", bold=True
+            f"{'picture':{self.width}}  face  expression         next               disagree  box x1 y1 x2 y2",
+            bold=True,
         )
 
     def close(self, error: BaseException | None = None) -> None:
@@ -60,7 +61,9 @@ def _describe(reading: Reading) -> str:
     ranked = sorted(reading.expression.as_dict().items(), key=lambda pair: -pair[1])
     (first, p1), (second, p2) = ranked[0], ranked[1]
     box = " ".join(f"{round(v):4}" for v in reading.face.box_xyxy)
-    return f"{first:10} {p1:6.1%}  {second:10} {p2:6.1%}  {box}"
+    # A question mark: even the most probable class is expected of fewer than half of people.
+    shown = first + "?" * reading.expression.unsure
+    return f"{shown:10} {p1:6.1%}  {second:10} {p2:6.1%}  {reading.expression.disagreement:8.2f}  {box}"
 
 
 class Summary:

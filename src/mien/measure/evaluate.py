@@ -84,6 +84,7 @@ class Evaluation:
         tta: "flip", or "" for one look at each face.
         detector: its name, or "".
         answer: which of the model's answers was measured; "" for one without a name.
+        prior: the mix of classes that the model expected.
         annotators: what people saw in the pictures, where the data has votes.
     """
 
@@ -102,6 +103,7 @@ class Evaluation:
     tta: str = ""
     detector: str = ""
     answer: str = ""
+    prior: str = "training"
     repeats: Repeats | None = None
     annotators: Annotators | None = None
     by: str = ""
@@ -209,6 +211,7 @@ def evaluate(
         tta="flip" if flip else "",
         detector=detector.name if detector else "",
         answer=session.answer.name,
+        prior=str(session.prior),
         repeats=_repeats(run, train, truth, probabilities, progress) if train else None,
         annotators=annotators_of(run.samples, truth, probabilities.argmax(axis=1), match.classes),
         by=by,

@@ -14,9 +14,14 @@ from mien.model.bundle import Bundle
 from mien.model.crop import Crops
 from mien.model.graph import CPU, Graph
 from mien.model.manifest import InputSpec
+from mien.model.prior import Prior
 
 Scores = NDArray[np.float32]
 """float32 `[N, K]`."""
+
+
+LEAST = 1e-12
+"""A probability of 0 is taken for this much: its logarithm counts."""
 
 
 class Session:
@@ -27,21 +32,28 @@ class Session:
         threads: CPU threads for one call; 0 lets ONNX Runtime take every core.
         providers: ONNX Runtime execution providers, in order of preference.
         answer: the name of the answer to give; None: the bundle's default.
+        prior: the mix of classes to expect; None: that of the training.
 
     Attributes:
         answer: the answer that `run` gives.
+        prior: the mix of classes that `run` expects.
 
     Raises:
-        BundleError: the graph cannot be loaded, a provider is not to be had, or there is no such answer.
+        BundleError: the graph cannot be loaded, a provider is not to be had, there is no such answer, or another prior
+            is wanted and the bundle does not say which one it learnt.
+        DatasetError: a prior that does not go with the answer's classes.
         BundleMismatch: the graph's tensors are not those of the manifest.
     """
 
     def __init__(
-        self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU, *, answer: str | None = None
-    ) -> None:
+        self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU, *, answer: str | None = None,
+        prior: Prior | None = None,
+    ) -> None:  # fmt: skip
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.answer = bundle.manifest.answer(answer)
+        self.prior = prior or Prior()
+        self._shift = self.prior.shift(self.answer, self.manifest.name)
         self._graph = Graph(bundle.model, str(bundle.path), threads=threads, providers=providers)
         _check_graph(bundle, self._graph)
 
@@ -51,13 +63,13 @@ class Session:
         return self.answer.classes
 
     def giving(self, answer: str | None) -> Session:
-        """The same open model, giving another of its answers; None: the bundle's default.
+        """The same open model, giving another of its answers with the prior of its training; None: the default one.
 
         Raises:
             BundleError: the bundle has no such answer.
         """
         other = copy(self)
-        other.answer = self.manifest.answer(answer)
+        other.answer, other.prior, other._shift = self.manifest.answer(answer), Prior(), None
         return other
 
     def each_answer(self) -> list[Session]:
@@ -66,6 +78,8 @@ class Session:
 
     def run(self, crops: Crops) -> tuple[Scores, Scores]:
         """Probabilities and logits, both float32 `[N, K]`, of uint8 crops `[N, H, W, C]`; N may be 0.
+
+        The logits are the graph's; the probabilities are shifted to `prior`.
 
         Raises:
             BundleMismatch: crops of another shape or dtype than the manifest's.
@@ -89,9 +103,15 @@ class Session:
             raise BundleError(f"{self.bundle.path}: the model's {broken[0]} are not finite numbers for this input")
         if names.probabilities is None:
             logits = found[str(names.logits)]
-            return softmax(logits / self.answer.calibration.temperature), logits
+            return self._shifted(softmax(logits / self.answer.calibration.temperature)), logits
         probabilities = found[names.probabilities]
-        return probabilities, found[names.logits] if names.logits else np.log(np.maximum(probabilities, 1e-12))
+        logits = found[names.logits] if names.logits else np.log(np.maximum(probabilities, LEAST))
+        return self._shifted(probabilities), logits
+
+    def _shifted(self, probabilities: Scores) -> Scores:
+        if self._shift is None:
+            return probabilities
+        return softmax(np.log(np.maximum(probabilities, LEAST)) + self._shift)
 
 
 def softmax(logits: Scores) -> Scores:

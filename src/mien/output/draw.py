@@ -74,6 +74,8 @@ class _Mark(NamedTuple):
 def annotate(image: Image, readings: Sequence[Reading]) -> Image:
     """Draw every reading: a box in its expression's colour, a tag with its label and percentage, bars of all classes.
 
+    An unsure reading has a question mark in its tag, and of its box only the corners.
+
     Lines and text scale with the picture and the face. A tag or the bars go where they hide no other face; bars that
     would be too small to read, or find no room, are left out.
 
@@ -139,7 +141,11 @@ def _mark(reading: Reading, frame: _Rect) -> _Mark | None:
 
 
 def _outline(canvas: Image, mark: _Mark) -> None:
-    """The box, its line inside the edge, with a thin dark rim so that it shows on any background."""
+    """The box, its line inside the edge, with a thin dark rim so that it shows on any background.
+
+    Of an unsure reading only the corners are drawn.
+    """
+    before: Image | None = np.array(canvas, np.uint8) if mark.expression.unsure else None
     rim = max(1, mark.line // 3)
     for grow, width, color, strength in (
         (rim, mark.line + 2 * rim, _PAPER, 0.45),
@@ -151,15 +157,28 @@ def _outline(canvas: Image, mark: _Mark) -> None:
         _fill(canvas, _Rect(x1, inner_bottom, x2, y2), color, strength)
         _fill(canvas, _Rect(x1, inner_top, min(x1 + width, x2), inner_bottom), color, strength)
         _fill(canvas, _Rect(max(x2 - width, x1 + width), inner_top, x2, inner_bottom), color, strength)
+    if before is not None:
+        _restore_middles(canvas, before, mark.box)
+
+
+def _restore_middles(canvas: Image, before: Image, box: _Rect) -> None:
+    """Take the middle half of each side of a box away again."""
+    wide, high = (box.x2 - box.x1) // 4, (box.y2 - box.y1) // 4
+    reach = slice(max(box.y1 - high, 0), max(box.y2 + high, 0)), slice(max(box.x1 - wide, 0), max(box.x2 + wide, 0))
+    across = slice(max(box.x1 + wide, 0), max(box.x2 - wide, 0))
+    down = slice(max(box.y1 + high, 0), max(box.y2 - high, 0))
+    canvas[reach[0], across] = before[reach[0], across]
+    canvas[down, reach[1]] = before[down, reach[1]]
 
 
 def _draw_tag(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> None:
     if mark.tag_px < MIN_TAG_PX:
         return
     label, percent = mark.expression.label, f"{mark.expression.confidence:.0%}"
+    said = label + "?" * mark.expression.unsure
     places: list[tuple[str, int, _Rect]] = []
     for px in dict.fromkeys((mark.tag_px, min(max(round(mark.tag_px * 0.75), 10), mark.tag_px))):
-        for text in (f"{label} {percent}", label):
+        for text in (f"{said} {percent}", said):
             pad = max(2, round(px * 0.3))
             size = (text_width(text, px) + 2 * pad, round(px * 1.3) + pad)
             places += [(text, px, rect) for rect in _tag_places(mark.box, size, frame)]

@@ -11,6 +11,9 @@
 | label, confidence | the most probable class, and its probability |
 | probabilities: p_CLASS ... | a column a class, in the model's order, 6 decimals |
 | error | why the picture could not be read: such a row has only source, frame and error |
+| answer | which of the model's answers this is: `people`, `fer2013`; empty where it has one without a name |
+| disagreement | how much people would disagree, 0 to 1: the entropy of the probabilities, as a share of the most |
+| unsure | 1 where the most probable class has less than half, so that most people would say otherwise; else 0 |
 
 JSON lines nest what belongs together (`box_xyxy`, `landmarks_xy`, `probabilities`); CSV (RFC 4180) and Parquet are
 flat. A frame without a face has no row. Text is UTF-8; of a file name that is not, each odd byte is written as
@@ -22,13 +25,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from mien.records import Failure, FrameReadings, Reading
 
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 _LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
+
+_ANSWER_COLUMNS: tuple[Literal["answer", "disagreement", "unsure"], ...] = ("answer", "disagreement", "unsure")
+"""After all others: readers of before there were answers find theirs where they were."""
 
 Cell = str | int | float | None
 
@@ -49,6 +55,9 @@ class Row(TypedDict):
     confidence: float | None
     probabilities: dict[str, float] | None
     error: str | None
+    answer: str | None
+    disagreement: float | None
+    unsure: int | None
 
 
 def rows_of(item: FrameReadings | Failure) -> list[Row]:
@@ -81,6 +90,9 @@ def _row(index: int, reading: Reading) -> Row:
         "confidence": _rounded(expression.confidence, 6),
         "probabilities": {name: _rounded(value, 6) for name, value in expression.as_dict().items()},
         "error": None,
+        "answer": expression.answer,
+        "disagreement": _rounded(expression.disagreement, 6),
+        "unsure": int(expression.unsure),
     }
 
 
@@ -99,6 +111,9 @@ def _error_row(failure: Failure) -> Row:
         "confidence": None,
         "probabilities": None,
         "error": failure.message,
+        "answer": None,
+        "disagreement": None,
+        "unsure": None,
     }
 
 
@@ -109,7 +124,7 @@ def _rounded(value: float, digits: int) -> float:
 def columns(classes: Sequence[str]) -> list[str]:
     """The columns of CSV and Parquet, in order."""
     before = ["source", "frame", "time_s", "face", "track", *BOX_COLUMNS, "score", "detector", *_LANDMARK_COLUMNS]
-    return [*before, "label", "confidence", *(f"p_{name}" for name in classes), "error"]
+    return [*before, "label", "confidence", *(f"p_{name}" for name in classes), "error", *_ANSWER_COLUMNS]
 
 
 def flat(row: Row, classes: Sequence[str]) -> dict[str, Cell]:
@@ -117,6 +132,8 @@ def flat(row: Row, classes: Sequence[str]) -> dict[str, Cell]:
     box, points, probabilities = row["box_xyxy"] or [], row["landmarks_xy"] or [], row["probabilities"] or {}
     cells: dict[str, Cell] = dict.fromkeys(columns(classes))
     for name in ("source", "frame", "time_s", "face", "track", "score", "detector", "label", "confidence", "error"):
+        cells[name] = row[name]
+    for name in _ANSWER_COLUMNS:
         cells[name] = row[name]
     cells.update(zip(BOX_COLUMNS, box, strict=False))
     cells.update(zip(_LANDMARK_COLUMNS, (value for point in points for value in point), strict=False))

@@ -245,7 +245,7 @@ def _pyarrow() -> tuple[Any, Any]:
 def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
     arrow, parquet = _pyarrow()
     kinds = dict.fromkeys(columns(classes), arrow.float64())
-    kinds |= dict.fromkeys(("source", "detector", "label", "error"), arrow.string())
+    kinds |= dict.fromkeys(("source", "detector", "label", "error", "answer"), arrow.string())
     kinds |= dict.fromkeys(("frame", "face", "track"), arrow.int64())
     schema = arrow.schema(list(kinds.items()))
     with (

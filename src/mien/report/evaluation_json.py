@@ -33,7 +33,12 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
         "schema": "mien.evaluation",
         "schema_version": SCHEMA_VERSION,
         "mien": __version__,
-        "model": {"name": evaluation.model, "sha256": evaluation.model_sha256, "answer": evaluation.answer},
+        "model": {
+            "name": evaluation.model,
+            "sha256": evaluation.model_sha256,
+            "answer": evaluation.answer,
+            "prior": evaluation.prior,
+        },
         "data": {"path": evaluation.data, "split": evaluation.split},
         "options": {"tta": evaluation.tta or None, "detector": evaluation.detector or None},
         "classes": list(match.classes),

@@ -48,7 +48,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
     """What a reader must know about how the numbers came about, one sentence each."""
     match, found = evaluation.match, list(evaluation.scores.notes)
     if evaluation.answer:
-        found.append(f"Measured: the answer {evaluation.answer!r} of model {evaluation.model!r}.")
+        found.append(
+            f"Measured: the answer {evaluation.answer!r} of model {evaluation.model!r}, prior {evaluation.prior}."
+        )
     if match.model_only:
         found.append(
             f"The data has no {', '.join(match.model_only)}: the model's probabilities were restricted to "

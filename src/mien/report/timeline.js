@@ -54,7 +54,7 @@
     const width = lane.area.clientWidth, columns = Math.max(Math.min(Math.round(width / 2), 700), 10);
     let before = new Float64Array(classes), now = new Float64Array(classes);
     let held = integral(lane, from, before), label = -1, line = [], begin = 0;
-    let seen = "", trace = "";
+    let seen = "", trace = "", unsure = "";
     const areas = Array(classes).fill("");
     const close = (column) => {
       if (label < 0) return;
@@ -72,6 +72,7 @@
         }
       }
       const y = (100 * (1 - high)).toFixed(1);
+      if (best >= 0 && high < data.unsure) unsure += `M${c} 0H${c + 1}V100H${c}Z`;
       if (best !== label) {
         close(c);
         if (best >= 0) trace += label >= 0 ? "L" : "M";
@@ -91,7 +92,7 @@
     svg.setAttribute("viewBox", `0 0 ${columns} 100`);
     svg.innerHTML = `<path class="seen" d="${seen}"/>` +
       areas.map((path, k) => (path ? `<path class="c${k}" d="${path}"/>` : "")).join("") +
-      `<path class="trace" d="${trace}"/>`;
+      `<path class="unsure" d="${unsure}"/><path class="trace" d="${trace}"/>`;
     lane.area.querySelectorAll(".tag").forEach((tag) => tag.remove());
     for (const [, k, start, end] of lane.episodes) {
       const left = Math.max(start, from), right = Math.min(end, to);

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.errors import OutputError
 from mien.files import write_text
 from mien.output.files import check_free
-from mien.records import Failure, FrameReadings
+from mien.records import UNSURE_BELOW, Failure, FrameReadings
 from mien.report.html import fill, to_page
 from mien.report.timeline_svg import (
     COLUMNS,
@@ -163,7 +163,8 @@ def _lane(timeline: Timeline, lane: Lane) -> str:
         f'<div class="lane" id="track-{lane.track}"><div class="who">{face}<span><b>track </b>{lane.track}'
         f'<small>{times}</small></span></div><div class="time"><svg viewBox="0 0 {COLUMNS} 100" '
         f'preserveAspectRatio="none" role="img" aria-label="{about}"><path class="seen" d="{shape.seen}"/>{areas}'
-        f'<path class="trace" d="{shape.trace}"/></svg>{"".join(_tag(timeline, e) for e in own)}</div></div>\n'
+        f'<path class="unsure" d="{shape.unsure}"/><path class="trace" d="{shape.trace}"/></svg>'
+        f"{''.join(_tag(timeline, e) for e in own)}</div></div>\n"
     )
 
 
@@ -213,6 +214,7 @@ def _data(timeline: Timeline, lanes: Sequence[Lane], episodes: Sequence[Episode]
         "start": timeline.start_s,
         "end": timeline.end_s,
         "step": timeline.step_s,
+        "unsure": UNSURE_BELOW,
         "steps": STEPS_S,
         "classes": [clean(c) for c in timeline.classes],
         "lanes": [

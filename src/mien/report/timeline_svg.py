@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.output.draw import color_of, ink_on
 from mien.output.text import fit_text, text_width
+from mien.records import UNSURE_BELOW
 from mien.temporal.timeline import Lane, Timeline
 from mien.timing import clock_time
 
@@ -55,11 +56,15 @@ class Frame(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A lane as SVG path data: where its face is seen, the area of each class (by number), the line on top of them."""
+    """A lane as SVG path data: where its face is seen, the area of each class (by number), the line on top of them.
+
+    `unsure` covers the stretches in which no class has half of the probability.
+    """
 
     seen: str
     areas: dict[int, str]
     trace: str
+    unsure: str
 
 
 def to_svg(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
@@ -117,7 +122,7 @@ def notes(timeline: Timeline, choice: Choice, finest_s: float | None = None) -> 
     closer = f" (zoomed in, of {finest_s:.2g} s)" if finest_s and finest_s < mean_s else ""
     yield (
         f"Colour: the most probable expression. Height: its probability, 0 to 100 %, smoothed, mean of {mean}{closer}. "
-        "Names: episodes. Pale: face in view."
+        "Names: episodes. Pale: face in view. Washed out: unsure, no expression reaches half."
     )
     if choice.brief:
         yield f"Not drawn: {_count(len(choice.brief))} followed for less than {choice.limit_s:.3g} s."
@@ -152,7 +157,18 @@ def shape_of(lane: Lane, start_s: float, end_s: float, frame: Frame, columns: in
             seen += f"M{left:.4g} {base:.4g}V{frame.y:.4g}" if before < 0 else ""
             traces += ("M" if before < 0 else "L") + line
         before = k
-    return Shape(seen, areas, traces)
+    return Shape(seen, areas, traces, _unsure(best, high, wide, frame))
+
+
+def _unsure(best: Sequence[int], high: Sequence[float], wide: float, frame: Frame) -> str:
+    """Boxes over the columns whose most probable class is below `UNSURE_BELOW`."""
+    found, column = "", 0
+    for unsure, group in groupby(k >= 0 and p < UNSURE_BELOW for k, p in zip(best, high, strict=True)):
+        begin, column = column, column + len(list(group))
+        if unsure:
+            left, right = frame.x + begin * wide, frame.x + column * wide
+            found += f"M{left:.4g} {frame.y:.4g}H{right:.4g}V{frame.y + frame.height:.4g}H{left:.4g}Z"
+    return found
 
 
 def _line(high: Sequence[float], left: float, wide: float, frame: Frame) -> str:
@@ -217,6 +233,8 @@ def _lane(timeline: Timeline, lane: Lane, frame: Frame) -> Iterator[str]:
     yield f'<g transform="translate(0 {frame.y})"><path d="{shape.seen}" fill="{_SEEN}"/>'
     for k, path in shape.areas.items():
         yield f'<path d="{path}" fill="{hex_color(timeline.classes[k])}"/>'
+    if shape.unsure:
+        yield f'<path d="{shape.unsure}" fill="{_SEEN}" fill-opacity="0.7"/>'
     yield f'<path d="{shape.trace}" fill="none" stroke="{_INK}" stroke-width="0.6" stroke-linejoin="round"/></g>'
     for episode in timeline.episodes_of(lane):
         left, right = (_x(timeline, t) for t in (episode.start_s, episode.end_s))

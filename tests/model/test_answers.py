@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy as scipy_entropy
 
 from mien.errors import BundleError, BundleMismatch, ManifestError
 from mien.model.bundle import BUNDLED, Bundle, load_bundle, write_bundle
@@ -17,6 +20,7 @@ from mien.model.manifest import parse_manifest
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
 from mien.pipeline import Recognizer
+from mien.records import Expression
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx, two_answers, two_answers_golden, two_answers_onnx
 
 
@@ -126,3 +130,19 @@ def test_the_bundled_models_give_both_answers(name: str):
 
 def test_a_former_name_still_opens_the_model():
     assert load_bundle("small").path == load_bundle("default").path
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=9).filter(sum))
+def test_disagreement_is_the_share_of_the_most_entropy(weights: list[float]):
+    shares = np.array(weights) / sum(weights)
+    expression = Expression(tuple(f"c{i}" for i in range(len(shares))), tuple(shares.tolist()))
+    wanted = scipy_entropy(shares) / np.log(len(shares))
+    assert expression.disagreement == pytest.approx(wanted, abs=1e-6)
+    assert expression.unsure == (max(shares) < 0.5)
+
+
+def test_all_of_one_mind_and_an_even_split():
+    assert Expression(("a", "b"), (1.0, 0.0)).disagreement == 0
+    assert Expression(("a", "b", "c"), (1 / 3, 1 / 3, 1 / 3)).disagreement == pytest.approx(1)
+    assert Expression(("a", "b", "c"), (1 / 3, 1 / 3, 1 / 3)).unsure
+    assert not Expression(("a", "b"), (0.5, 0.5)).unsure

@@ -308,3 +308,14 @@ def test_a_failure_leaves_the_old_picture(tmp_path, monkeypatch):
 
 def _full(*_):
     raise OSError(28, "No space left on device")
+
+
+def test_an_unsure_reading_has_only_the_corners_of_its_box():
+    image = np.full((300, 400, 3), 90, np.uint8)
+    box = (150, 100, 250, 220)
+    sure = annotate(image, [reading(box, classes=("a", "b", "c"), probabilities=(0.6, 0.2, 0.2))])
+    unsure = annotate(image, [reading(box, classes=("a", "b", "c"), probabilities=(0.4, 0.3, 0.3))])
+    left_middle, left_corner = (160, 150), (215, 150)
+    assert (sure[left_middle] != image[left_middle]).any()
+    assert (unsure[left_middle] == image[left_middle]).all()
+    assert (unsure[left_corner] != image[left_corner]).any()

@@ -56,7 +56,7 @@ def load(path: Path, suffix: str | None = None) -> list[dict]:
     if suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: cell or None for name, cell in row.items()} for row in csv.DictReader(file)]
-        texts = {"source", "detector", "label", "error"}
+        texts = {"source", "detector", "label", "error", "answer"}
         return [{k: v if v is None or k in texts else float(v) for k, v in row.items()} for row in rows]
     return [flat(json.loads(line), CLASSES) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -80,6 +80,9 @@ def test_a_row():
             "confidence": 0.7,
             "probabilities": {"angry": 0.1, "happy": 0.7, "error": 0.2},
             "error": None,
+            "answer": None,
+            "disagreement": 0.729847,
+            "unsure": 0,
         }
     ]
 
@@ -132,7 +135,7 @@ def test_no_faces_at_all(tmp_path, name):
     assert load(path) == []
     if name == "out.csv":
         assert path.read_text().startswith("source,frame,time_s,face,track,x1,y1,x2,y2,score,detector,left_eye_x,")
-        assert path.read_text().rstrip().endswith("label,confidence,p_angry,p_happy,p_error,error")
+        assert path.read_text().rstrip().endswith("p_angry,p_happy,p_error,error,answer,disagreement,unsure")
 
 
 def test_every_format_has_the_same_columns_and_values(tmp_path):

@@ -90,7 +90,7 @@ def _row(index: int, reading: Reading) -> Row:
         "confidence": _rounded(expression.confidence, 6),
         "probabilities": {name: _rounded(value, 6) for name, value in expression.as_dict().items()},
         "error": None,
-        "answer": expression.answer,
+        "answer": expression.answer or None,
         "disagreement": _rounded(expression.disagreement, 6),
         "unsure": int(expression.unsure),
     }

@@ -30,13 +30,15 @@ class Frame:
     """One picture: a photo, or one frame of an animation or video.
 
     `image` is uint8 `[H, W, 3]` BGR with EXIF orientation applied, or None once it has been let go: what comes back
-    from another process has no picture. `index` counts from 0 within `source`; `time_s` is None for a still.
+    from another process has no picture. `index` counts from 0 within `source`; `time_s` is None for a still. `note`
+    says what a reader must know: that a file has more pages, or was cut short.
     """
 
     image: Image | None
     source: str
     index: int = 0
     time_s: float | None = None
+    note: str = ""
 
     @property
     def pixels(self) -> Image:

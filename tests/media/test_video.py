@@ -73,7 +73,6 @@ def test_time_is_the_presentation_stamp_where_the_rate_varies(tmp_path: Path):
         (Clip(start_s=1.0), list(np.arange(1.0, 2.0, 0.04))),
         (Clip(start_s=0.9, end_s=1.0), [0.92, 0.96]),
         (Clip(start_s=0.3, end_s=1.2, every_s=0.4), [0.32, 0.72, 1.12]),
-        (Clip(start_s=7.0), []),
     ],
 )
 def test_only_the_wanted_frames_are_read(clip: Path, wanted: Clip, times: list[float]):

@@ -6,15 +6,24 @@ import io
 import warnings
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
+from PIL import ImageFile, UnidentifiedImageError
 
 from mien.errors import MediaError, reason
+from mien.media.checks import (
+    ANIMATION_PIXELS,
+    HIGHEST_PIXELS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    check_png,
+    check_promise,
+    pixel_limit,
+)
+from mien.media.formats import is_heif
+from mien.media.pixels import decode_deep, deep_image, float_tiff_size, to_bgr
 from mien.records import Frame, Image
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -25,68 +34,117 @@ Pillow knows more, but some of those are unsafe on strangers' files: for EPS it 
 
 ANIMATED_FORMATS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
-MAX_PIXELS = 178_000_000
-"""Largest picture decoded, in pixels of one frame: above any camera, below Pillow's own refusal. It can be lowered."""
-
 UNTIMED_MS = 100.0
 """How long a frame without a duration is shown: as browsers do, and so that time always moves on."""
 
-_TURNS = {
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what turns the picture upright."""
+
+def read_image(
+    path: Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, *, truncated: bool = False
+) -> Iterator[Frame]:
+    """Decode the file at `path`; see `decode`.
+
+    Raises:
+        MediaError: no such file, one of more than `max_bytes` bytes, or see `decode`.
+    """
+    yield from decode(read_bytes(path, max_bytes), str(path), max_pixels, truncated=truncated)
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
-    """Decode the file at `path`; see `decode`."""
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """What a file holds.
+
+    Raises:
+        MediaError: it cannot be read, or is larger than `max_bytes`; a device or pipe that does not end before.
+    """
+    too_large = MediaError(f"{path}: more than the limit of {max_bytes:,} bytes; shrink it or raise the limit")
     try:
-        data = path.read_bytes()
+        if path.stat().st_size > max_bytes:
+            raise too_large
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise MediaError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise MediaError(f"{path}: a folder; expected one picture") from None
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a name that no file system takes
         raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
-    yield from decode(data, str(path), max_pixels)
+    if len(data) > max_bytes:  # a device or pipe
+        raise too_large
+    return data
 
 
-def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
+def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated: bool = False) -> Iterator[Frame]:
     """Decode one picture, or each frame of an animated GIF, WebP, PNG or AVIF.
 
-    EXIF orientation is applied; 16-bit is scaled to 8; alpha is laid over white; palette, grey and CMYK become BGR.
+    EXIF orientation is applied; more than 8 bits are brought to 8 by the range that the picture uses; alpha is laid
+    over white; palette, grey and CMYK become BGR. Of a TIFF with several pages the first is read, and `Frame.note` says
+    so.
 
     Args:
         data: the file's bytes.
         source: what the frames, and any error, are to be called.
-        max_pixels: refuse a larger width x height, before decoding it; at most `MAX_PIXELS`.
+        max_pixels: refuse a larger width x height before decoding it. A format whose decoder takes more memory has a
+            lower limit in proportion, and all frames of an animation may have `ANIMATION_PIXELS` times as many.
+        truncated: take what there is of a picture that is cut short; `Frame.note` says so.
 
     Raises:
-        MediaError: empty, not a picture, larger than `max_pixels`, truncated or damaged. Frames of an animation that
-            stand before the damage have been yielded by then.
+        MediaError: empty, not a picture, too large, truncated, damaged, or with a wrong checksum. Frames of an
+            animation that stand before the damage have been yielded by then.
     """
     if not data:
         raise MediaError(f"{source}: the file is empty (0 bytes); expected a picture")
-    picture = _open(data, source, min(max_pixels, MAX_PIXELS))
+    if size := float_tiff_size(data):
+        yield Frame(_float_tiff(data, *size, source, max_pixels), source)
+        return
+    picture = _open(data, source, min(max_pixels, HIGHEST_PIXELS))
+    if picture.format == "PNG" and not truncated:
+        check_png(data, source, to_the_end=not getattr(picture, "is_animated", False))
     expected = _frame_count(picture)
+    most = max(ANIMATION_PIXELS * max_pixels // (picture.width * picture.height), 1)
     done, shown_ms = 0, 0.0
     try:
-        while done != expected and _seek(picture, done):
-            yield Frame(_to_bgr(picture), source, done, None if expected == 1 else shown_ms / 1000)
+        while done != expected and done < most and _seek(picture, done):
+            image, note = _image(picture, data, truncated)
+            yield Frame(image, source, done, None if expected == 1 else shown_ms / 1000, note)
             shown_ms += float(picture.info.get("duration", 0) or UNTIMED_MS)
             done += 1
     except Exception as error:
         # Pillow's readers raise whatever a damaged file drives them into: OSError, SyntaxError, struct.error, ...
         raise MediaError(f"{source}: the picture is truncated or damaged ({reason(error)})") from error
+    if done == most and done != expected:
+        raise MediaError(
+            f"{source}: an animation of {expected or 'many'} frames of {picture.width} x {picture.height} pixels; the "
+            f"first {done} were read: more than {ANIMATION_PIXELS} times the limit of pixels; raise the limit"
+        )
     if done != expected:
         raise MediaError(
             f"{source}: the animation is truncated: {done} of its {expected or 'several'} frames are there"
         )
+
+
+def _float_tiff(data: bytes, width: int, height: int, source: str, max_pixels: int) -> Image:
+    limit = pixel_limit("float TIFF", max_pixels)
+    if width * height > limit:
+        raise MediaError(f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it")
+    try:
+        return decode_deep(data)
+    except MediaError as error:
+        raise MediaError(f"{source}: {error}") from error
+
+
+def _image(picture: PillowImage.Image, data: bytes, truncated: bool) -> tuple[Image, str]:
+    note = ""
+    pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    if pages > 1:
+        note = f"the first of {pages} pages"
+    try:
+        deep = deep_image(picture, data)
+        return (deep if deep is not None else to_bgr(picture)), note
+    except OSError:
+        if not truncated or picture.format in ANIMATED_FORMATS - {"PNG"}:
+            raise
+    with _partial():
+        image = to_bgr(_identify(data))
+    return image, "truncated: the missing part is grey or black"
 
 
 @cache
@@ -103,25 +161,57 @@ def _identify(data: bytes) -> PillowImage.Image:
         return PillowImage.open(io.BytesIO(data), formats=_formats(rare=True))
 
 
+class _partial:
+    """Let Pillow give what it has of a picture that is cut short."""
+
+    def __enter__(self) -> None:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+
+    def __exit__(self, *error: object) -> None:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
 def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
-    advice = "shrink it" if max_pixels == MAX_PIXELS else "shrink it or raise the limit"
+    if is_heif(data):
+        _register_heif(source)
     try:
         with warnings.catch_warnings():  # our own limit, below, speaks for Pillow's warning
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             picture = _identify(data)
     except PillowImage.DecompressionBombError as error:
-        raise MediaError(f"{source}: larger than the limit of {max_pixels:,} pixels; {advice} ({error})") from error
+        raise MediaError(
+            f"{source}: larger than the limit of {max_pixels:,} pixels; shrink it or raise the limit ({error})"
+        ) from error
     except UnidentifiedImageError:
         raise MediaError(
             f"{source}: not a picture in a known format (it begins with {data[:8]!r}); expected JPEG, PNG, GIF, WebP, "
-            "TIFF, BMP, PNM, AVIF or JPEG 2000"
+            "TIFF, BMP, PNM, AVIF, HEIC or JPEG 2000"
         ) from None
     except Exception as error:
         raise MediaError(f"{source}: the picture's header is damaged ({reason(error)})") from error
     width, height = picture.size
-    if width * height > max_pixels:
-        raise MediaError(f"{source}: {width} x {height} is larger than the limit of {max_pixels:,} pixels; {advice}")
+    if width < 1 or height < 1:
+        raise MediaError(f"{source}: the picture has {width} x {height} pixels; expected at least one")
+    limit = pixel_limit(str(picture.format), max_pixels)
+    if width * height > limit:
+        raise MediaError(
+            f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it or raise the limit"
+        )
+    check_promise(data, str(picture.format), width, height, source)
     return picture
+
+
+def _register_heif(source: str) -> None:
+    """Let Pillow read HEIC.
+
+    Raises:
+        MediaError: pillow-heif is not installed.
+    """
+    try:
+        import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        raise MediaError(f"{source}: a picture in HEIC needs pillow-heif: pip install 'mien[heif]'") from None
+    _formats.cache_clear()
 
 
 def _frame_count(picture: PillowImage.Image) -> int | None:
@@ -140,38 +230,3 @@ def _seek(picture: PillowImage.Image, index: int) -> bool:
     except EOFError:
         return False
     return True
-
-
-def _to_bgr(picture: PillowImage.Image) -> Image:
-    upright = _upright(picture)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        upright = PillowImage.fromarray(_to_8_bit(np.asarray(upright)))
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
-        upright = PillowImage.new("RGBA", rgba.size, "white")
-        upright.alpha_composite(rgba)
-    return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
-
-
-def _upright(picture: PillowImage.Image) -> PillowImage.Image:
-    # Not ImageOps.exif_transpose: it writes the metadata anew, and fails where they are damaged and the pixels are not.
-    picture.load()
-    try:
-        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        turn = None
-    return picture.transpose(turn) if turn is not None else picture
-
-
-def _to_8_bit(values: NDArray[Any]) -> Image:
-    """Integers are 16-bit unless they fit in 8; floats span their own range (what is not finite counts as lowest)."""
-    if values.dtype.kind in "iu":
-        eight = values if values.max() <= 255 else values >> 8
-        return np.minimum(np.maximum(eight, 0), 255).astype(np.uint8)
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(values.shape, np.uint8)
-    real = values.astype(np.float64)
-    low, high = float(real[finite].min()), float(real[finite].max())
-    scaled = (np.where(finite, real, low) - low) * (255 / (high - low) if high > low else 0)
-    return np.rint(scaled).astype(np.uint8)

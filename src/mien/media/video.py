@@ -101,6 +101,8 @@ def find_track(av: Any, container: Any, source: str, max_pixels: int) -> Any:
     if track.width * track.height > max_pixels:
         raise MediaError(f"{source}: {track.width} x {track.height} pixels; the limit is {max_pixels} pixels")
     track.thread_type = "AUTO"
+    if track.codec_context.codec.intra_only:  # each frame stands for itself: a damaged one is an error, not a guess
+        track.codec_context.options = {"err_detect": "explode"}
     return track
 
 
@@ -114,6 +116,7 @@ def decode_track(
         with suppress(av.error.FFmpegError):  # a server may not know how: then all before it is read and left out
             container.seek(round((clip.start_s + first_s) / base), stream=track)
     moments, index, timeline = Moments(clip), 0, Timeline(first_s)
+    concealed, damages = False, 0
     packets = container.demux(track)
     while True:
         try:
@@ -121,6 +124,7 @@ def decode_track(
             frames: list[Any] = packet.decode() if packet is not None else []
         except av.error.FFmpegError as error:
             yield Failure(source, index, f"{source}: damaged after {timeline.time_s:.2f} s ({ffmpeg_reason(error)})")
+            damages += 1
             continue
         if packet is None:
             break
@@ -131,13 +135,23 @@ def decode_track(
                 yield Failure(source, index, f"{source}: {back}")
             if moments.over(time_s):
                 return
+            if frame.is_corrupt and not concealed:
+                what = "the decoder conceals it, and what it shows from there on may not be real"
+                yield Failure(source, index, f"{source}: damaged at {time_s:.2f} s: {what}")
+                damages += 1
+            concealed = bool(frame.is_corrupt)
             if not moments.take(time_s):
                 continue
             if frame.width * frame.height > max_pixels:  # a video may change its size
                 yield Failure(source, index, f"{source}: a frame of {frame.width} x {frame.height} pixels is too large")
+                damages += 1
                 continue
             yield Frame(upright(frame.to_ndarray(format="bgr24"), frame.rotation), source, index, time_s)
             index += 1
+    if not index and not damages:
+        where = "" if clip == WHOLE else " in the part that is wanted"
+        yield Failure(source, 0, f"{source}: no frame{where}; expected a video with moving pictures")
+        return
     declared_s = declared(container, track)
     wanted_s = declared_s if clip.end_s is None else min(declared_s, clip.end_s)
     if timeline.time_s < wanted_s - MISSING_S:

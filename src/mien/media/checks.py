@@ -1,0 +1,82 @@
+"""What a picture's bytes say about themselves, checked before decoding: checksums, and how much work is asked.
+
+The limits bound memory and time, not only pixels: a small file may promise a large picture.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from mien.errors import MediaError
+
+MAX_PIXELS = 100_000_000
+"""Largest picture decoded unless told, in pixels of one frame: above cameras of 50 megapixels, below 1 GB of memory."""
+
+HIGHEST_PIXELS = 178_000_000
+"""So far the limit can be raised: Pillow refuses more by itself."""
+
+MAX_BYTES = 500_000_000
+"""Largest picture file read unless told, in bytes: it is held in memory."""
+
+MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 16, "float TIFF": 16}
+"""Bytes that a decoder takes for a pixel, at its peak, where that is more than `USUAL_MEMORY`."""
+
+USUAL_MEMORY = 8
+
+ANIMATION_PIXELS = 20
+"""Most pixels of all frames of an animation, as a multiple of the limit for one picture."""
+
+JPEG_PIXELS_PER_BYTE = 600
+"""No JPEG holds more: each block of 8 x 8 pixels takes at least one bit."""
+
+FREE_PIXELS = 1_000_000
+"""Up to here a header may promise what it likes."""
+
+
+def pixel_limit(format_name: str, max_pixels: int) -> int:
+    """`max_pixels`, less for a format whose decoder takes more memory for each."""
+    return max_pixels * USUAL_MEMORY // MEMORY_PER_PIXEL.get(format_name, USUAL_MEMORY)
+
+
+def check_promise(data: bytes, format_name: str, width: int, height: int, source: str) -> None:
+    """Refuse a JPEG whose header promises more pixels than its bytes can hold.
+
+    Raises:
+        MediaError: it does.
+    """
+    pixels = width * height
+    if format_name in ("JPEG", "MPO") and pixels > max(FREE_PIXELS, JPEG_PIXELS_PER_BYTE * len(data)):
+        raise MediaError(
+            f"{source}: its header promises {width} x {height} pixels, more than {len(data):,} bytes can hold; the "
+            "picture is truncated or damaged"
+        )
+
+
+def check_png(data: bytes, source: str, *, to_the_end: bool) -> None:
+    """Check the checksum (CRC-32) of every chunk of a PNG, which decoders pass over in the chunks of pixels.
+
+    Args:
+        data: the file's bytes.
+        source: what an error calls it.
+        to_the_end: refuse one without its last chunk, too; of an animation the frames before may be whole.
+
+    Raises:
+        MediaError: a chunk is not what its checksum says, or the end is missing.
+    """
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(view[at : at + 4], "big")
+        end = at + 12 + length
+        if end > len(data):
+            break
+        name = bytes(view[at + 4 : at + 8])
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise MediaError(
+                f"{source}: the picture is damaged: the checksum of its part {name.decode('latin-1')!r} at byte "
+                f"{at:,} is wrong; get the file again"
+            )
+        if name == b"IEND":
+            return
+        at = end
+    if to_the_end:
+        raise MediaError(f"{source}: the picture is truncated or damaged: its part at byte {at:,} has no end")

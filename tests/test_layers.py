@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src"
 RUNTIME = """
 errors _version records timing progress folders
 files
-geometry
+geometry imaging opencv
 media
 model
 detect
@@ -46,8 +46,8 @@ __main__
 """
 # Training meets the runtime in the contract and in what both must do alike; only its commands use the command line.
 TRAINING_MAY_IMPORT = {
-    "_version", "dataset", "detect", "errors", "files", "geometry", "measure", "media", "model", "output", "progress",
-    "records", "report",
+    "_version", "dataset", "detect", "errors", "files", "geometry", "imaging", "measure", "media", "model", "output",
+    "progress", "records", "report",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import cv2
-import numpy as np
-
 from mien.audit.records import FaceCheck, Picture
 from mien.detect import Detector
 from mien.errors import MediaError
+from mien.imaging import enlarge_smoothly, padded, resize, size_for
 from mien.media.image import read_image
 from mien.records import Image
 
@@ -55,8 +53,5 @@ def _views(image: Image) -> Iterator[Image]:
 def _on_canvas(image: Image, side: int) -> Image:
     """The picture with `side` as its longer side, amid its own mean grey: detectors want room around a tight crop."""
     scale = side / max(image.shape[:2])
-    size = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    pad = side // 2
-    grey = [int(resized.mean())] * 3
-    return cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=grey).astype(np.uint8, copy=False)
+    resized = (enlarge_smoothly if scale > 1 else resize)(image, *size_for(image, scale))
+    return padded(resized, side // 2, side // 2, int(resized.mean()))

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from mien.dataset import ONE_SPLIT, Split
 from mien.dataset.fingerprint import TURNS, pixel_key, thumbnail
 from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
+from mien.imaging import to_gray
 from mien.media.image import read_image
 from mien.model.session import Session
 
@@ -105,7 +105,7 @@ def _look(picture: Picture) -> _Look:
         image = next(read_image(picture.sample.path)).pixels
     except MediaError as error:
         return _Look(reason=str(error))
-    spread = float(cv2.meanStdDev(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[1].max())
+    spread = float(to_gray(image).std())
     return _Look(pixel_key(image), thumbnail(image), spread)
 
 

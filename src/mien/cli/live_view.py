@@ -178,13 +178,14 @@ class Window:
     TITLE = "mien"
 
     def __init__(self) -> None:
-        import cv2
+        from mien.opencv import load_opencv
 
+        cv2 = load_opencv("--window", OutputError)
         self._cv2: Any = cv2
         found = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
         if not found or found[1] == "NONE":
             raise OutputError(
-                "--window: expected an OpenCV that can open windows, found opencv-python-headless, which mien brings; "
+                "--window: expected an OpenCV that can open windows, found opencv-python-headless; "
                 "replace it: pip uninstall opencv-python-headless, then pip install 'opencv-python>=4.10,<5'"
             )
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

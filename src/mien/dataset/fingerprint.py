@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.imaging import resize, shrink, to_gray
 from mien.records import Image
 
 SIDE_PX = 32
@@ -44,9 +44,8 @@ def pixel_key(image: Image) -> str:
 
 def thumbnail(image: Image) -> NDArray[np.uint8]:
     """uint8 `[SIDE_PX, SIDE_PX]`, grey; the whole picture, squeezed into a square."""
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    kernel = cv2.INTER_AREA if min(grey.shape) >= SIDE_PX else cv2.INTER_LINEAR
-    return cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=kernel).astype(np.uint8, copy=False)
+    gray = to_gray(image)
+    return (shrink if min(gray.shape) >= SIDE_PX else resize)(gray, SIDE_PX, SIDE_PX)
 
 
 def turned(thumbnails: Thumbnails, turn: int) -> Thumbnails:

@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from mien.detect.scaled import Reach, ScaledDetector
 from mien.errors import DetectorError
 from mien.geometry import xywh_to_xyxy
+from mien.imaging import to_gray
+from mien.opencv import load_opencv
 from mien.records import Face, Image
 
 CASCADE = "haarcascade_frontalface_default.xml"
@@ -33,21 +33,22 @@ class HaarDetector(ScaledDetector):
             min_face: smallest face wanted (side of its box), pixels of the original frame; None: automatic.
 
         Raises:
-            DetectorError: this OpenCV has no cascades, or the file is missing or is none.
+            DetectorError: OpenCV is not installed or has no cascades, or the file is missing or is none.
         """
         self._cascade = _load(cascade)
         self._one_at_a_time = threading.Lock()  # a CascadeClassifier keeps the picture it works on
         super().__init__("haar", Reach(smallest=float(max(self._cascade.getOriginalWindowSize()))), min_face)
 
     def _find(self, picture: Image) -> list[Face]:
-        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        gray = to_gray(picture)
         with self._one_at_a_time:
-            boxes = self._cascade.detectMultiScale(grey, scaleFactor=SCALE_FACTOR, minNeighbors=MIN_NEIGHBORS)
+            boxes = self._cascade.detectMultiScale(gray, scaleFactor=SCALE_FACTOR, minNeighbors=MIN_NEIGHBORS)
         # The cascade's level weights are sums over stages, not comparable between cascades: no score is made of them.
         return [Face(xywh_to_xyxy(*map(float, box)), 1.0, None, "haar") for box in boxes]
 
 
 def _load(cascade: Path | None) -> Any:
+    cv2 = load_opencv("detector 'haar'", DetectorError)
     classifier: Any = getattr(cv2, "CascadeClassifier", None)
     folder: Any = getattr(getattr(cv2, "data", None), "haarcascades", None)
     if classifier is None or (cascade is None and folder is None):

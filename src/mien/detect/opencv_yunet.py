@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mien.detect.scaled import NETWORK_REACH, ScaledDetector, check_score
 from mien.errors import DetectorError, reason
 from mien.folders import data_folder
 from mien.geometry import xywh_to_xyxy
+from mien.opencv import load_opencv
 from mien.records import Face, Image
 
 MODEL_FILE = "face_detection_yunet_2023mar.onnx"
@@ -48,7 +48,7 @@ class OpenCVYuNetDetector(ScaledDetector):
             sha256: what the file must hash to, wherever it lies; None takes any file.
 
         Raises:
-            DetectorError: the file is missing, has another hash, or OpenCV cannot load it.
+            DetectorError: OpenCV is not installed, or the file is missing, has another hash or cannot be loaded.
         """
         super().__init__("opencv-yunet", NETWORK_REACH, min_face)
         path = model or default_model()
@@ -98,6 +98,7 @@ def _check_file(path: Path, sha256: str | None) -> None:
 
 
 def _load(path: Path, min_score: float) -> Any:
+    cv2 = load_opencv("detector 'opencv-yunet'", DetectorError)
     factory: Any = getattr(cv2, "FaceDetectorYN", None)
     if factory is None:
         raise DetectorError(

@@ -7,12 +7,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from mien.detect.base import best_first, check_image
 from mien.errors import DetectorError
-from mien.geometry import iou
+from mien.geometry import suppress_overlaps
+from mien.imaging import resize, size_for
 from mien.records import Face, Image, Landmarks
 
 AUTOMATIC_FLOOR = 20.0
@@ -87,11 +87,7 @@ def detection_scale(width: int, height: int, reach: Reach, min_face: float | Non
 
 def resized(image: Image, scale: float) -> Image:
     """Shrink by area averaging or enlarge bilinearly; at least 1 x 1 pixel remains."""
-    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=kernel).astype(np.uint8, copy=False)
+    return resize(image, *size_for(image, scale))
 
 
 def to_frame(face: Face, factor_x: float, factor_y: float) -> Face:
@@ -107,15 +103,9 @@ def to_frame(face: Face, factor_x: float, factor_y: float) -> Face:
 def without_duplicates(faces: list[Face]) -> list[Face]:
     """Best first; of boxes that overlap by more than `SAME_FACE_IOU` the best alone."""
     ranked = best_first(faces)
-    if len(ranked) < 2:
-        return ranked
-    boxes = np.array([face.box_xyxy for face in ranked], np.float64)
-    overlap = iou(boxes, boxes)
-    kept: list[int] = []
-    for index in range(len(ranked)):
-        if not any(overlap[index, other] > SAME_FACE_IOU for other in kept):
-            kept.append(index)
-    return [ranked[index] for index in kept]
+    boxes = np.array([face.box_xyxy for face in ranked], np.float64).reshape(-1, 4)
+    scores = np.array([face.score for face in ranked], np.float64)
+    return [ranked[index] for index in suppress_overlaps(boxes, scores, SAME_FACE_IOU)]
 
 
 class ScaledDetector(ABC):

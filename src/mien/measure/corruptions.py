@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.imaging import encode_jpeg, from_jpeg, gaussian_blur, resize, rotate, shrink, size_for
 from mien.records import Image
 
 STRENGTHS = (1, 2, 3, 4, 5)
@@ -39,7 +39,7 @@ def corrupt(image: Image, kind: str, strength: int, seed: Sequence[int] = (0,)) 
 
 def _blur(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
     sigma = (0.01, 0.02, 0.03, 0.04, 0.06)[level] * min(image.shape[:2])
-    return cv2.GaussianBlur(image, (0, 0), sigma)
+    return gaussian_blur(image, sigma)
 
 
 def _noise(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
@@ -48,8 +48,7 @@ def _noise(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.gen
 
 
 def _jpeg(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, (50, 30, 20, 12, 7)[level]])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return from_jpeg(encode_jpeg(image, (50, 30, 20, 12, 7)[level]))
 
 
 def _brightness(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
@@ -74,18 +73,12 @@ def _occlusion(image: Image, level: int, rng: np.random.Generator) -> NDArray[np
 
 def _low_resolution(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
     height, width = image.shape[:2]
-    shrink = min((40, 32, 24, 16, 12)[level] / min(height, width), 1.0)  # the shorter side then has so many pixels
-    small = cv2.resize(
-        image, (max(round(width * shrink), 1), max(round(height * shrink), 1)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    scale = min((40, 32, 24, 16, 12)[level] / min(height, width), 1.0)  # the shorter side then has so many pixels
+    return resize(shrink(image, *size_for(image, scale)), width, height)
 
 
 def _rotation(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    height, width = image.shape[:2]
-    degrees = (5, 10, 20, 30, 45)[level] * (1 if rng.random() < 0.5 else -1)
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    return cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return rotate(image, (5, 10, 20, 30, 45)[level] * (1 if rng.random() < 0.5 else -1))
 
 
 CORRUPTIONS: dict[str, Kind] = {

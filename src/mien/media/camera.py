@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mien.errors import MediaError
+from mien.imaging import to_bgr
 from mien.media.connection import Broken, Shot
 from mien.media.stream_address import CAMERA
+from mien.opencv import load_opencv
 from mien.records import Image
 
 DEVICES = Path("/dev")
@@ -26,7 +27,7 @@ class Camera:
     """An open camera; see `connection.Connection`.
 
     Raises:
-        MediaError: there is no such camera, it may not be opened, or it is in use.
+        MediaError: there is no such camera, it may not be opened, it is in use, or OpenCV is not installed.
     """
 
     declared_s: float | None = None
@@ -36,7 +37,8 @@ class Camera:
         self.source = source
         which = source.removeprefix(CAMERA)
         _check(source, which)
-        with _quiet():
+        cv2 = load_opencv(source, MediaError)
+        with _quiet(cv2):
             self._capture = _capture(which)
         if not self._capture.isOpened():
             self._capture.release()
@@ -71,6 +73,7 @@ def _name(device: str) -> str:
 
 
 def _capture(which: str) -> Any:
+    cv2 = load_opencv("a camera", MediaError)
     api = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
     return cv2.VideoCapture(int(which) if which.isdigit() else which, api)
 
@@ -105,12 +108,12 @@ def _closed() -> str:
 
 def _bgr(image: Any) -> Image:
     if image.ndim == 2 or image.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+        return to_bgr(image)
     return np.ascontiguousarray(image[:, :, :3], np.uint8)
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def _quiet(cv2: Any) -> Generator[None]:
     """OpenCV warns into the terminal about each way of opening that it tries."""
     logging: Any = cv2.utils.logging
     level = logging.getLogLevel()

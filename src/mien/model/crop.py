@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry import eye_angle
+from mien.imaging import Pixels, shrink, to_gray, warp
 from mien.model.manifest import CropSpec, InputSpec
 from mien.records import Face, Image
 
@@ -64,7 +64,7 @@ def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Ima
     shrink_y = max(side / target.height, 1.0)
     small_size = (max(round((right - left) / shrink_x), 1), max(round((bottom - top) / shrink_y), 1))
     if small_size != (right - left, bottom - top):
-        region = cv2.resize(region, small_size, interpolation=cv2.INTER_AREA)
+        region = shrink(region, *small_size)
     to_small_x, to_small_y = small_size[0] / (right - left), small_size[1] / (bottom - top)
 
     # Output pixel -> region pixel. Continuous coordinates put pixel i's centre at i + 0.5.
@@ -78,14 +78,8 @@ def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Ima
     )
     origin = np.array([(centre_x - left) * to_small_x, (centre_y - top) * to_small_y])
     offset = origin + linear @ np.array([0.5 - target.width / 2, 0.5 - target.height / 2]) - 0.5
-    warped = cv2.warpAffine(
-        region,
-        np.column_stack([linear, offset]),
-        (target.width, target.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return warped.reshape(target.height, target.width, target.channels).astype(np.uint8, copy=False)
+    crop = warp(region, np.column_stack([linear, offset]), target.width, target.height)
+    return crop.reshape(target.height, target.width, target.channels)
 
 
 def _span(centre: float, reach: float, size: int) -> tuple[int, int]:
@@ -94,8 +88,7 @@ def _span(centre: float, reach: float, size: int) -> tuple[int, int]:
     return low, min(max(math.ceil(centre + reach - 1e-6), low + 1), size)
 
 
-def _recolor(image: Image, target: InputSpec) -> Image:
+def _recolor(image: Image, target: InputSpec) -> Pixels:
     if target.color == "bgr":
         return image
-    code = cv2.COLOR_BGR2GRAY if target.color == "gray" else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
+    return to_gray(image) if target.color == "gray" else image[..., ::-1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 
+from mien.imaging import enlarge_smoothly, gaussian_blur, shrink, size_for
 from mien.records import Face, FrameReadings, Image, Reading
 
 MARGIN = 0.25
@@ -86,8 +86,7 @@ def _without_detail(region: Image, side: float) -> Image:
     """The region, blurred; `side` is the longer one of all of it, of which the frame may hold a part."""
     scale = min(1.0, GRAINS / side)
     height, width = region.shape[:2]
-    small_size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(region, small_size, interpolation=cv2.INTER_AREA)
+    small = shrink(region, *size_for(region, scale))
     # Mirrored: if edges were continued, a frame's edge that runs through a face would show the line where it does.
-    small = cv2.GaussianBlur(small, (0, 0), SPREAD * side * scale, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    small = gaussian_blur(small, SPREAD * side * scale, edge="symmetric")
+    return enlarge_smoothly(small, width, height)

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mien.errors import MediaError, OutputError, reason
+from mien.imaging import resize, size_for
 from mien.media import VIDEO_SUFFIXES
 from mien.media.video import pyav
 from mien.output.audio_track import Sound
@@ -225,10 +225,8 @@ def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
     if 0 <= width - wide <= 1 and 0 <= height - high <= 1:
         return np.ascontiguousarray(np.pad(image, ((0, height - high), (0, width - wide), (0, 0)), "edge"))
     scale = min(width / wide, height / high)
-    inner = max(1, round(wide * scale)), max(1, round(high * scale))
+    inner = size_for(image, scale)
     fitted = np.zeros((height, width, 3), np.uint8)
     x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
-    fitted[y : y + inner[1], x : x + inner[0]] = cv2.resize(
-        image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    fitted[y : y + inner[1], x : x + inner[0]] = resize(image, *inner)
     return fitted

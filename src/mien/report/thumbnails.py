@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MediaError
+from mien.imaging import encode_png
 from mien.measure.evaluate import Evaluation
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
@@ -56,5 +56,4 @@ def face_url(path: Path, face: Face | None = None) -> str:
     small = cut(image, [face or whole_face(image)], CropSpec(), target)[0]
     if (small[..., :1] == small).all():
         small = small[..., :1]
-    _, data = cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+    return "data:image/png;base64," + base64.b64encode(encode_png(small)).decode()

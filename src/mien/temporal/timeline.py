@@ -11,11 +11,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.geometry import clip_box
+from mien.imaging import encode_jpeg
 from mien.model.crop import cut
 from mien.model.manifest import CropSpec, InputSpec
 from mien.records import Face, FrameReadings, Image
@@ -205,8 +205,7 @@ class _Track:
         if quality > BETTER * self._quality:
             target = InputSpec(height=THUMBNAIL_PX, width=THUMBNAIL_PX, channels=3, color="bgr")
             picture = cut(image, [face], CropSpec(), target)[0]
-            _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
-            self._quality, self._thumbnail = quality, data.tobytes()
+            self._quality, self._thumbnail = quality, encode_jpeg(picture, THUMBNAIL_QUALITY)
 
     def lane(self, track: int, step_s: float, hold_s: float, gap_s: float) -> Lane:
         """All of it: a point holds until the next, or, where that is more than `gap_s` away, for one frame or step."""

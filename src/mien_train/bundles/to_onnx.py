@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageDraw
 from torch import Tensor, nn
 
 from mien.errors import TrainingError
+from mien.imaging import from_pillow, resize, to_gray, to_pillow
 from mien.model.bundle import Golden
 from mien.model.crop import Crops
 from mien.model.manifest import Answer, InputSpec, OutputSpec
@@ -182,9 +184,9 @@ def drawn_crops(spec: InputSpec) -> Crops:
         canvas = np.repeat(shade[None, :, None], side, axis=0).repeat(3, axis=2)
         canvas += rng.normal(0, 6, canvas.shape).astype(np.float32)
         canvas = np.clip(canvas, 0, 255).astype(np.uint8)
-        _draw_face(canvas, mood=(index % 5 - 2) / 2, opening=index % 3, brow=index % 4 - 1)
-        small = cv2.resize(canvas, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
-        crop[...] = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)[..., None] if spec.channels == 1 else small
+        drawn = _draw_face(canvas, mood=(index % 5 - 2) / 2, opening=index % 3, brow=index % 4 - 1)
+        small = resize(drawn, spec.width, spec.height)
+        crop[...] = to_gray(small)[..., None] if spec.channels == 1 else small
     return crops
 
 
@@ -193,15 +195,26 @@ def created_now() -> str:
     return datetime.now(timezone.utc).strftime(TIME)
 
 
-def _draw_face(canvas: NDArray[np.uint8], mood: float, opening: int, brow: int) -> None:
+def _draw_face(canvas: NDArray[np.uint8], mood: float, opening: int, brow: int) -> NDArray[np.uint8]:
     """A face on a 96-pixel canvas; `mood` -1..1 bends the mouth, `opening` parts the lips, `brow` tilts the brows."""
-    skin, dark = (170, 190, 220), (40, 40, 50)
-    cv2.ellipse(canvas, (48, 50), (34, 42), 0, 0, 360, skin, -1, cv2.LINE_AA)
+    fine = 4  # drawn four times as large and shrunk: smooth edges
+    picture = to_pillow(canvas).resize((fine * canvas.shape[1], fine * canvas.shape[0]), PillowImage.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+
+    def ellipse(x: float, y: float, half_width: float, half_height: float, color: tuple[int, int, int]) -> None:
+        corners = (x - half_width, y - half_height, x + half_width, y + half_height)
+        draw.ellipse([fine * value for value in corners], color)
+
+    def line(points: Sequence[tuple[float, float]], color: tuple[int, int, int], width: int) -> None:
+        draw.line([(fine * x, fine * y) for x, y in points], color, fine * width, joint="curve")
+
+    dark = (50, 40, 40)
+    ellipse(48, 50, 34, 42, (220, 190, 170))
     for side in (-1, 1):
-        cv2.ellipse(canvas, (48 + side * 14, 42), (6, 3 + opening), 0, 0, 360, (245, 245, 245), -1, cv2.LINE_AA)
-        cv2.circle(canvas, (48 + side * 14, 42), 3, dark, -1, cv2.LINE_AA)
-        cv2.line(canvas, (48 + side * 22, 33 - brow * 2), (48 + side * 7, 33 + brow * 2), dark, 2, cv2.LINE_AA)
-    cv2.line(canvas, (48, 46), (46, 58), (120, 140, 170), 2, cv2.LINE_AA)
-    across = np.linspace(-14, 14, 15)
-    curve = np.column_stack([48 + across, 72 - mood * (across**2 / 14 - 7)]).round().astype(np.int32)
-    cv2.polylines(canvas, [curve], False, dark, 2 + 2 * opening, cv2.LINE_AA)
+        ellipse(48 + side * 14, 42, 6, 3 + opening, (245, 245, 245))
+        ellipse(48 + side * 14, 42, 3, 3, dark)
+        line([(48 + side * 22, 33 - brow * 2), (48 + side * 7, 33 + brow * 2)], dark, 2)
+    line([(48, 46), (46, 58)], (170, 140, 120), 2)
+    across = np.linspace(-14, 14, 15).tolist()
+    line([(48 + x, 72 - mood * (x**2 / 14 - 7)) for x in across], dark, 2 + 2 * opening)
+    return from_pillow(picture.reduce(fine))

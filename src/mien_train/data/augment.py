@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -32,7 +31,10 @@ QUANTISATION = torch.tensor(
 )
 """JPEG's luminance steps at quality 50 (ITU-T T.81, table K.1)."""
 
-COSINES = torch.from_numpy(cv2.dct(np.eye(8, dtype=np.float32), flags=cv2.DCT_ROWS)).T
+_ANGLES = np.pi / 16 * np.arange(8)[:, None] * (2 * np.arange(8) + 1)
+_LENGTHS = np.sqrt(np.where(np.arange(8) == 0, 1 / 8, 2 / 8))[:, None]
+
+COSINES = torch.from_numpy((_LENGTHS * np.cos(_ANGLES)).astype(np.float32))
 """The orthonormal discrete cosine transform of 8 values, `[8, 8]`: frequency by position."""
 
 

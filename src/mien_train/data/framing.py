@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from mien.detect import Detector
 from mien.errors import TrainingError
 from mien.geometry import eye_angle
+from mien.imaging import enlarge_smoothly, padded, to_bgr
 from mien.model.crop import Crops
 from mien.model.manifest import Framing
 from mien.records import Face, Image
@@ -47,12 +47,8 @@ class FramingReport:
 def on_canvas(crop: Crops) -> Image:
     """One crop uint8 `[H, W, C]`, enlarged, in the middle of a canvas of its own mean grey: uint8 BGR."""
     height, width = crop.shape[0] * ENLARGE, crop.shape[1] * ENLARGE
-    large = cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC)
-    bgr = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large
-    pad_y, pad_x = round(height * (CANVAS - 1) / 2), round(width * (CANVAS - 1) / 2)
-    grey = [int(bgr.mean())] * 3
-    padded = cv2.copyMakeBorder(bgr, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT, value=grey)
-    return padded.astype(np.uint8, copy=False)
+    bgr = to_bgr(enlarge_smoothly(crop, width, height))
+    return padded(bgr, round(height * (CANVAS - 1) / 2), round(width * (CANVAS - 1) / 2), int(bgr.mean()))
 
 
 def central_face(faces: list[Face], canvas: Image) -> Face | None:

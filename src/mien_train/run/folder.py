@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import PIL
 import torch
@@ -108,7 +107,6 @@ def claim(
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": np.__version__,
-            "opencv": cv2.__version__,
             "pillow": PIL.__version__,
         },
         **notes,

@@ -6,7 +6,6 @@ python detector.py photo.jpg | clip.mp4 | 0 (the first camera)   a window, or a 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from my_net.display import has_cv2_windows
+from my_net.weights import loadTrained
 
 from mien.detect import make_detector
 from mien.errors import DetectorError, MediaError, MienError
@@ -24,7 +25,6 @@ from mien.model.crop import Crops, cut
 from mien.model.session import Session
 from mien.output.draw import annotate
 from mien.records import Expression, Image, Reading
-from mien_train.bundles.student_network import StudentOptions, open_student
 from mien_train.bundles.student_weights import COURSE_CROP, COURSE_INPUT
 from mien_train.data.tensors import predict_logits
 
@@ -58,7 +58,7 @@ class Detector:
         else:
             self._session, self._crop, self._input = None, COURSE_CROP, COURSE_INPUT
             self._classes = tuple(classes)
-            self._network = open_student(Path(ModelPath), StudentOptions(classes=tuple(classes))).network
+            self._network = loadTrained(ModelPath, len(classes))
 
     def process(self, img: Image) -> Image:
         """Draw a box and a label for every face onto `img` (uint8 `[H, W, 3]`, BGR), and return it."""
@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     detector = Detector(options.cascade, options.model)
     if Path(options.source).suffix.lower() in IMAGE_SUFFIXES:
-        image = next(read_image(Path(options.source))).image
+        image = next(read_image(Path(options.source))).pixels
         show_picture(detector.process(np.array(image)), options.out)
         for reading in detector.readings:
             print(f"{reading.expression.label} {reading.expression.confidence:.1%}  box {reading.face.box_xyxy}")
@@ -101,7 +101,7 @@ def main() -> None:
 
 def show_picture(image: Image, out: Path | None) -> None:
     """A window until a key is pressed, or a file."""
-    if out is None and has_window():
+    if out is None and has_cv2_windows():
         cv2.imshow("expressions", image)
         cv2.waitKey(0)
         cv2.destroyAllWindows()
@@ -118,7 +118,7 @@ def show_video(detector: Detector, source: str, out: Path | None) -> None:
     video = cv2.VideoCapture(int(source) if source.isdigit() else source)
     if not video.isOpened():
         raise MediaError(f"{source}: expected a video, or the number of a camera; OpenCV cannot open it")
-    window = out is None and has_window()
+    window = out is None and has_cv2_windows()
     if source.isdigit() and not window and out is None:
         raise MediaError(f"camera {source}: there is no window to show it in; write a video with --out FILE.mp4")
     path = out or Path("figures/detected.mp4")
@@ -152,18 +152,6 @@ def open_writer(path: Path, fps: float, image: Image) -> cv2.VideoWriter:
     if not writer.isOpened():
         raise MediaError(f"{path}: OpenCV cannot write this kind of video; try a name that ends in .mp4 or .avi")
     return writer
-
-
-def has_window() -> bool:
-    """Whether this OpenCV can open windows here (opencv-python-headless, which mien installs, cannot)."""
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False  # an OpenCV with windows would end the process, not raise
-    try:
-        cv2.namedWindow("expressions")
-    except cv2.error:
-        return False
-    cv2.destroyAllWindows()
-    return True
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from mien.errors import TrainingError, reason
 
@@ -19,7 +19,11 @@ class _Part(BaseModel):
 class NetworkRecipe(_Part):
     """Which network, and its modules."""
 
-    name: Literal["resnet", "si100b"] = Field("resnet", description="resnet: ours; si100b: the course's emotionNet")
+    name: Literal["resnet", "si100b", "module"] = Field(
+        "resnet",
+        description="resnet: ours; si100b: the course's emotionNet, for which widths, kernels, hidden, batch_norm, "
+        "attention, levels and dropout count; module: a student's own code",
+    )
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (32, 64, 128, 256),
         min_length=1,
@@ -41,7 +45,48 @@ class NetworkRecipe(_Part):
     inner: float = Field(
         1.0, gt=0, le=1, description="share of a block's channels between its two convolutions, in steps of 8 channels"
     )
-    dropout: float = Field(0.2, ge=0, lt=1, description="before the last layer")
+    dropout: float = Field(0.2, ge=0, lt=1, description="before the last layer; in si100b 0 unless given")
+    batch_norm: bool = Field(
+        True, description="normalize after each convolution; resnet always does, si100b only if this is given"
+    )
+    kernels: tuple[Annotated[int, Field(ge=1, le=16)], ...] | None = Field(
+        None, description="of si100b: side of each convolution's kernel; default: 3, 3, 4, then 3"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] | None = Field(
+        None, description="of si100b: outputs of each linear layer but the last; default: 256, 64"
+    )
+    module: str = Field("", description="of module: FILE.py:NAME, which `mien train --init WEIGHTS --module` sets")
+    mean: tuple[float, ...] = Field((0.5,), description="of module: subtracted from pixels in 0..1")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5,), description="of module: divides after that")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _course_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name") != "si100b":
+            return values
+        widths = values.get("widths", (64, 128, 256))
+        blocks = (1,) * len(widths) if isinstance(widths, (list, tuple)) else (1,)
+        course = {"widths": widths, "blocks": blocks, "dropout": 0.0, "batch_norm": False, "hidden": (256, 64)}
+        return {**course, **values}
+
+    @model_validator(mode="after")
+    def _honored(self) -> NetworkRecipe:
+        """Refuse what this network would ignore."""
+        if self.name == "si100b":
+            ignored = {"stem": self.stem != "pool", "blocks": set(self.blocks) != {1}, "inner": self.inner != 1}
+            if self.kernels and len(self.kernels) != len(self.widths):
+                raise ValueError(f"widths has {len(self.widths)} convolutions and kernels {len(self.kernels)}")
+        else:
+            ignored = {"kernels": self.kernels is not None, "hidden": self.hidden is not None}
+            ignored["batch_norm"] = self.name == "resnet" and not self.batch_norm
+        if self.name != "module":
+            ignored["module"] = bool(self.module)
+            ignored |= {"mean": set(self.mean) != {0.5}, "std": set(self.std) != {0.5}}
+        elif not self.module:
+            raise ValueError("name = 'module' needs module = 'FILE.py:NAME', the code that makes the network")
+        if named := [field for field, given in ignored.items() if given]:
+            raise ValueError(f"network {self.name} cannot do anything with {', '.join(named)}; leave it out")
+        return self
 
 
 class AugmentRecipe(_Part):
@@ -200,6 +245,8 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
 def _explain(loc: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
     field = ".".join(map(str, loc))
     if kind != "extra_forbidden":
+        if isinstance(value, dict):  # a whole part of the recipe: the message names the field
+            return f"{field}: {message.removeprefix('Value error, ')}"
         return f"{field}: {message} (found {value!r})"
     part: Any = Recipe
     for name in loc[:-1]:

@@ -32,10 +32,10 @@ from mien.model.bundle import load_bundle
 from mien.model.manifest import Framing
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.student_network import StudentOptions, open_student
 from mien_train.bundles.student_weights import export_weights
 from mien_train.data.tensors import predict_logits
 from mien_train.networks.networks import EmotionNet
+from mien_train.networks.student_network import StudentOptions, open_student
 
 EXAMPLE = Path(__file__).parents[2] / "examples/si100b"
 CLASSES = ["happy", "neutral", "sad"]
@@ -292,8 +292,13 @@ def test_the_figures_are_files_where_there_is_no_display(my_net: ModuleType, cap
     assert first != again
     assert str(again) in capsys.readouterr().out
     assert my_net.imshow_with_labels(torch.zeros(3, 3, 48, 48), ["happy", "sad", "sad"], CLASSES).is_file()
-    with pytest.raises(ValueError, match="3 and 2"):
-        my_net.imshow_with_labels(torch.zeros(3, 3, 48, 48), [0, 1], CLASSES)
+    for suffix in (".svg", ".pdf"):
+        assert first.with_suffix(suffix).stat().st_size > 1000
+    for labels in ([0, 1], [0, 1, 2, 2, 1], torch.tensor([2])):  # fewer or more labels than pictures
+        assert my_net.imshow_with_labels(torch.zeros(3, 3, 48, 48), labels, CLASSES).is_file()
+    assert my_net.imshow_with_labels(torch.zeros(2, 1, 48, 48), np.array([0, 1]), CLASSES).is_file()
+    with pytest.raises(ValueError, match="at least one picture"):
+        my_net.imshow_with_labels(torch.zeros(0, 3, 48, 48), [], CLASSES)
 
 
 def test_the_detector_draws_a_face(my_net: ModuleType, astronaut: Path, monkeypatch, tmp_path: Path, capsys):
@@ -426,3 +431,171 @@ def test_the_import_takes_the_course_s_classes_alone(tmp_path: Path):
     assert sorted(p.name for p in (out / "train").iterdir()) == CLASSES
     with pytest.raises(DatasetError, match="'smile'"):
         import_fer2013(tmp_path / "fer2013.csv", out, classes=["smile"])
+
+
+def test_the_network_s_first_argument_is_the_toggle(my_net: ModuleType, capsys):
+    for make in (lambda *a: my_net.classify.emotionNet(*a), lambda *a: my_net.classify.makeEmotionNet(*a)[0]):
+        for arguments, prints in (((), False), ((False,), False), ((True,), True)):
+            network = make(*arguments)
+            assert network(torch.zeros(1, 3, 48, 48)).shape == (1, 3)
+            assert ("[1, 4096]" in capsys.readouterr().out) is prints
+    assert my_net.classify.makeEmotionNet(printtoggle=True)[0].print is True
+
+
+def test_loaders_have_the_interface_of_an_image_folder(my_net: ModuleType, capsys):
+    loader, classes = my_net.utility.loadTest("./images/", 0)
+    assert next(iter(loader))[0].shape == (39, 3, 48, 48)  # 0: everything at once
+    assert loader.dataset.classes == classes == CLASSES
+    assert loader.dataset.class_to_idx == {"happy": 0, "neutral": 1, "sad": 2}
+    assert loader.dataset.imgs == loader.dataset.samples
+    assert len(loader.dataset.samples) == 39
+    path, index = loader.dataset.samples[0]
+    assert Path(path).parent.name == classes[index]
+    loader, _ = my_net.utility.loadTest("./images/", 64)
+    assert len(loader.dataset) // loader.batch_size == 1  # of 39 pictures: not 0
+    loader, _ = my_net.utility.loadTest("./images/")
+    assert loader.batch_size == 39
+
+    capsys.readouterr()
+    torch.manual_seed(5)
+    loader, _ = my_net.utility.loadTrain("./images/", 32)
+    first = next(iter(loader))[1]
+    out = capsys.readouterr().out
+    assert "torch.Size([32, 3, 48, 48])" in out
+    assert "value range" in out
+    assert "picture saved as" in out
+    torch.manual_seed(5)
+    assert torch.equal(first, next(iter(loader))[1])  # the look at the pictures left the order alone
+    dataset, loader = my_net.utility.load_data("./images/validation", 8, "training")
+    assert (len(dataset), loader.batch_size, dataset.classes) == (39, 8, CLASSES)
+    with pytest.raises(ValueError, match="batch_size"):
+        my_net.utility.loadTest("./images/", -1)
+
+
+def test_a_transform_of_one_s_own_is_applied(my_net: ModuleType, monkeypatch):
+    from torchvision.transforms import Compose, Grayscale, Normalize, Resize, ToTensor  # a stand-in, if need be
+
+    plain, _ = my_net.utility.load_data("./images/validation", 3)
+    own = Compose([Resize((24, 20)), Grayscale(), ToTensor(), Normalize((0.5,), (0.5,))])
+    monkeypatch.setitem(my_net.utility.transform, "evaluate", own)
+    dataset, _ = my_net.utility.load_data("./images/validation", 3)
+    assert dataset[0][0].shape == (1, 24, 20)
+    assert dataset[0][1] == plain[0][1]
+    monkeypatch.undo()
+    course = my_net.utility.transform["evaluate"](Image.fromarray(plain.images[0].permute(1, 2, 0).numpy()))
+    torch.testing.assert_close(course, plain[0][0])
+
+
+def test_training_takes_the_loss_by_name_and_a_validation_loader(my_net: ModuleType, capsys):
+    train, _ = my_net.loadTrain("./images/", 8)
+    test, _ = my_net.loadTest("./images/", 32)
+    model, loss, optimizer = my_net.makeEmotionNet()
+    capsys.readouterr()
+    results = my_net.function2trainModel(model, "cpu", train, lossFun=loss, optimizer=optimizer, epochs=1)
+    out = capsys.readouterr().out
+    assert "epoch 1/1  batch 3/6  loss" in out  # within the epoch
+    losses, accuracies, same = results
+    assert isinstance(losses, np.ndarray)
+    assert isinstance(accuracies, np.ndarray)
+    assert same is model
+    results = my_net.utility.function2trainModel(model, "cpu", train, loss, optimizer, 1, test)
+    assert [np.shape(r) for r in results[:3]] == [(1,)] * 3
+    truth, predicted = my_net.predictAll(model, test)
+    assert results[2][0] == pytest.approx(100 * sk.accuracy_score(truth, predicted))
+    assert "validation" in capsys.readouterr().out
+
+
+def test_recalls_take_weights(my_net: ModuleType):
+    matrix = np.array([[3, 1, 0], [1, 1, 0], [0, 0, 5]])
+    each, total = my_net.recalls(matrix, weights=[1, 1, 2])
+    assert total == pytest.approx((each * [1, 1, 2]).sum() / 4)
+    for wrong in ([1, 1], [0, 0, 0], [1, -1, 1]):
+        with pytest.raises(ValueError, match="weights"):
+            my_net.recalls(matrix, weights=wrong)
+
+
+BLANK = """\
+import torch
+import torch.nn as nn
+from torchvision import models
+
+class emotionNet(nn.Module):
+    def __init__(self, printtoggle):
+        super().__init__()
+        self.print = printtoggle
+
+    def forward(self, x):
+        return x
+
+def makeEmotionNet(printtoggle=False):
+    model = emotionNet(False)
+    lossfun = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr = .001, weight_decay=1e-5)
+    return model, lossfun, optimizer
+"""
+
+NESTED = """\
+import matplotlib.pyplot as plt
+from LAB4 import my_net
+import cv2
+import numpy as np
+loader, classes = my_net.utility.loadTest("./images/", 8)
+print(len(loader.dataset), my_net.classify.__name__, my_net.recalls(np.eye(3, dtype=int))[1])
+plt.plot([1, 2]); plt.title("My own curve"); plt.show()
+picture = np.zeros((40, 60, 3), np.uint8)
+cv2.imshow("still", picture)
+assert cv2.waitKey(0) in (27, ord("q"))
+for level in (0, 80, 160):
+    cv2.imshow("film", picture + np.uint8(level))
+    assert cv2.waitKey(1) == -1
+while cv2.waitKey(1) not in (27, ord("q")):
+    cv2.imshow("film", picture)
+cv2.destroyAllWindows()
+try:
+    my_net.classify.makeEmotionNet(True)
+except ValueError as error:
+    print("blank:", error)
+"""
+
+
+def test_a_blank_to_fill_in_and_a_nested_folder(course: Path, tmp_path: Path):
+    """`LAB4.my_net` with a student's unfinished classify.py; windows of all kinds become files."""
+    shutil.copytree(course / "my_net", tmp_path / "LAB4/my_net", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "LAB4/my_net/classify.py").write_text(BLANK)
+    shutil.copytree(course / "images", tmp_path / "images")
+    done = script(tmp_path, NESTED)
+    assert done.returncode == 0, done.stderr
+    assert "39 LAB4.my_net.classify 1.0" in done.stdout
+    assert "blank: optimizer got an empty parameter list" in done.stdout
+    saved = sorted(p.name for p in (tmp_path / "figures").iterdir())
+    assert saved == ["film.avi", "film.png", "my-own-curve.png", "still.png"]
+    video = cv2.VideoCapture(str(tmp_path / "figures/film.avi"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 3
+    for name in saved:
+        assert f"saved as {Path('figures') / name}" in done.stdout
+
+
+def test_where_there_is_a_display_nothing_is_touched(my_net: ModuleType, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    shown = plt.show, cv2.waitKey
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
+    my_net.display.windows_to_files()
+    assert (plt.show, cv2.waitKey) == shown
+    assert my_net.display.has_cv2_windows() == sys.platform.startswith("linux")
+
+
+def test_a_network_of_one_s_own_goes_through_the_course_s_scripts(course: Path, tmp_path: Path, monkeypatch):
+    """Lecture 4 to 6 with a changed classify.py, and its weights."""
+    folder = tmp_path / "si100b"
+    shutil.copytree(course, folder, ignore=shutil.ignore_patterns("__pycache__", "figures", "*.pth"))
+    own = BLANK.replace("self.print = printtoggle", "self.layer = nn.Linear(3 * 48 * 48, 3)").replace(
+        "return x", "return self.layer(x.view(x.size(0), -1))"
+    )
+    (folder / "my_net/classify.py").write_text(own.replace("from torchvision import models", ""))
+    done = script(folder, LECTURE_4 + LECTURE_5 + "from detector import Detector\nDetector()\n")
+    assert done.returncode == 0, done.stderr
+    done = script(folder, "import valid; valid.main()")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("total:") == 6

@@ -22,11 +22,14 @@ from mien.errors import TrainingError
 from mien.model.bundle import load_bundle
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.student_network import StudentOptions, open_student
 from mien_train.bundles.student_weights import export_weights
 from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape, course_kernels, load_emotion_net
+from mien_train.networks.networks import build_network
 from mien_train.networks.state_dict import read_state_dict
 from mien_train.networks.student_module import make_student_network
+from mien_train.networks.student_network import StudentOptions, open_student
+from mien_train.recipe import parse_recipe
+from mien_train.run.finished_run import open_run
 
 CLASSES = ("happy", "neutral", "sad")
 
@@ -297,7 +300,7 @@ def test_code_that_makes_no_such_network_is_refused(name: str, message: str, cod
     if not state:  # networks without weights
         torch.save({"x": torch.zeros(1)}, tmp_path / "w.pth")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mien_train.bundles.student_network.read_state_dict", lambda path: {})
+            patch.setattr("mien_train.networks.student_network.read_state_dict", lambda path: {})
             with pytest.raises(TrainingError, match=message):
                 open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES, module=f"{code}:{name}"))
         return
@@ -404,3 +407,59 @@ def test_evaluate_and_predict_take_the_weights_themselves(
     done, _, error = mien("predict", picture, "--classes", "happy,sad")
     assert done == 2
     assert "a bundle knows them" in error.replace("\n", " ").replace("│", "").replace("  ", " ")
+
+
+def test_a_recipe_changes_the_course_s_network():
+    """Each field changes what is computed, and a run's own record of it builds the same network again."""
+    built: dict[str, tuple[str, ...]] = {}
+    for name, changes in {
+        "as the course": {},
+        "wider": {"widths": (8, 16, 32)},
+        "deeper": {"widths": (8, 16, 32, 32)},
+        "normalized": {"batch_norm": True},
+        "attentive": {"attention": "se"},
+        "kernels": {"kernels": (5, 3, 3), "hidden": (20,)},
+    }.items():
+        recipe = parse_recipe({"network": {"name": "si100b", **changes}}, "test").network
+        assert parse_recipe({"network": recipe.model_dump()}, "test").network == recipe
+        network = build_network(recipe, 3, 3, 48).eval()
+        assert network(torch.zeros(2, 3, 48, 48)).shape == (2, 3)
+        built[name] = tuple(f"{k} {tuple(v.shape)}" for k, v in network.state_dict().items())
+        if name != "kernels":  # other paddings fit those too
+            assert isinstance(load_emotion_net(Path("w"), network.state_dict()), EmotionNet)
+    assert len(set(built.values())) == len(built)
+    assert built["as the course"] == tuple(f"{k} {tuple(v.shape)}" for k, v in EmotionNet(3).state_dict().items())
+    torch.manual_seed(0)
+    dropping = build_network(parse_recipe({"network": {"name": "si100b", "dropout": 0.5}}, "t").network, 3, 3, 48)
+    x = torch.rand(1, 3, 48, 48)
+    assert not torch.equal(dropping(x), dropping(x))
+    assert torch.equal(dropping.eval()(x), dropping(x))
+
+
+@pytest.mark.parametrize("own_code", [False, True])
+def test_training_goes_on_from_a_student_s_weights(
+    own_code: bool, code: Path, data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    name = "makeDepthwise" if own_code else "Normalized"
+    network = make_student_network(f"{code}:{name}", 3)
+    torch.save(network.state_dict(), "w.pth")
+    Path("few.toml").write_text(
+        "epochs = 1\nbatch_size = 14\nlearning_rate = 1e-9\nweight_decay = 0.0\nema_decay = 0.0\n"
+    )
+    about = ("--module", f"{code}:{name}") if own_code else ()
+    command = ("train", data, "--out", "run", "--recipe", "few.toml", "--init", "w.pth", *about)
+    done, _, error = mien(*command)
+    assert done == 0, error
+    kept = torch.load("run/weights.pt", weights_only=True)
+    prefix = "network." if own_code else ""
+    for key, value in network.state_dict().items():
+        if key.endswith("weight") and not key.startswith("bn"):
+            torch.testing.assert_close(kept[prefix + key], value, atol=1e-4, rtol=1e-4)
+    if own_code:
+        done, _, error = mien("export", "run", "--data", data, "--out", "r.onnx")
+        assert done == 2
+        assert "opening the run runs it" in error
+        assert open_run(Path("run"), f"{code}:{name}").classes == CLASSES
+    assert mien("train", data, "--out", "other", "--recipe", "few.toml", "--module", "a.py:b")[0] == 2

@@ -23,10 +23,10 @@ from mien.cli import main
 from mien.dataset import open_dataset
 from mien.errors import DatasetError, TrainingError
 from mien.model.bundle import Bundle, load_bundle
-from mien_train.bundles.student_network import StudentOptions
 from mien_train.bundles.student_weights import export_weights
 from mien_train.bundles.trace import trace
 from mien_train.networks.networks import EmotionNet
+from mien_train.networks.student_network import StudentOptions
 
 CLASSES = ("happy", "neutral", "sad")
 Run = Callable[..., tuple[int, str, str]]

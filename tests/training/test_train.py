@@ -520,8 +520,8 @@ def test_the_residual_network_takes_any_batch(stem: str, attention: str):
 
 
 def test_networks_that_cannot_be_built_say_why():
-    with pytest.raises(TrainingError, match="takes 3 x 48 x 48"):
-        build_network(NetworkRecipe(name="si100b"), 1, 3, 48)
+    with pytest.raises(TrainingError, match="12 x 12 is too small for 3 convolutions"):
+        build_network(NetworkRecipe.model_validate({"name": "si100b"}), 1, 3, 12)
     with pytest.raises(TrainingError, match=r"network\.widths has 2 stages and network\.blocks 1"):
         build_network(NetworkRecipe(widths=(8, 8), blocks=(1,)), 1, 3, 48)
 
@@ -535,6 +535,11 @@ def test_networks_that_cannot_be_built_say_why():
         ("epochs = ", "not valid TOML"),
         ("[network]\nwidths = [-8, 0]", r"network\.widths\.0: .*greater than or equal to 1 \(found -8\)"),
         ("[network]\nblocks = [2, 2, 2, 0]", r"network\.blocks\.3: .*greater than or equal to 1"),
+        ("[network]\nname = 'si100b'\nstem = 'full'\ninner = 0.5", "si100b cannot do anything with stem, inner"),
+        ("[network]\nname = 'si100b'\nblocks = [2, 2, 2]", "si100b cannot do anything with blocks"),
+        ("[network]\nname = 'si100b'\nkernels = [3]", "widths has 3 convolutions and kernels 1"),
+        ("[network]\nhidden = [64]\nbatch_norm = false", "resnet cannot do anything with hidden, batch_norm"),
+        ("[network]\nname = 'module'", r"needs module = 'FILE\.py:NAME'"),
         ("size = 32\nstart_size = 48", r"start_size: .*expected at most size, 32: pictures grow \(found 48\)"),
     ],
 )

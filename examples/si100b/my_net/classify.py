@@ -1,50 +1,45 @@
-"""The course's network, its loss and its optimizer."""
+"""The course's network, its loss and its optimizer. Your own file of this name may stand here instead."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from mien_train.networks.emotion_net import load_emotion_net
-from mien_train.networks.networks import EmotionNet as emotionNet
-from mien_train.networks.state_dict import read_state_dict
-from my_net.training import function2trainModel
+from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape
 
-__all__ = ["emotionNet", "function2trainModel", "loadTrained", "makeEmotionNet"]
+from .training import function2trainModel
+
+__all__ = ["emotionNet", "function2trainModel", "makeEmotionNet"]
 
 
-def makeEmotionNet(
-    printtoggle: bool, classes: int = 3
-) -> tuple[emotionNet, nn.CrossEntropyLoss, torch.optim.Optimizer]:
-    """`(model, lossfun, optimizer)`: an untrained network, cross-entropy, Adam (lr 1e-3, weight decay 1e-5).
+class emotionNet(EmotionNet):
+    """Three convolutions with max-pooling and LeakyReLU, three linear layers: 3 x 48 x 48 -> logits of the classes.
 
     Args:
         printtoggle: print the shape of what every layer takes, on each forward pass.
         classes: outputs of the network.
+        shape: other sizes than the course's; its number of classes counts then.
     """
-    model = emotionNet(classes)
-    if printtoggle:
-        _print_shapes(model)
+
+    def __init__(self, printtoggle: bool = False, classes: int = 3, shape: EmotionNetShape | None = None) -> None:
+        super().__init__(classes, shape)
+        self.print = printtoggle
+        # Hooks are no part of the state dict: the weights load and save as those of a silent network.
+        for name, layer in self.named_children():
+            layer.register_forward_pre_hook(lambda _layer, inputs, name=name: self._tell(f"{name:6} takes ", inputs[0]))
+        self.register_forward_hook(lambda _model, _inputs, output: self._tell("output       ", output))
+
+    def _tell(self, what: str, tensor: Tensor) -> None:
+        if self.print:
+            print(f"{what} {list(tensor.shape)}")
+
+
+def makeEmotionNet(
+    printtoggle: bool = False, classes: int = 3, shape: EmotionNetShape | None = None
+) -> tuple[emotionNet, nn.CrossEntropyLoss, torch.optim.Optimizer]:
+    """`(model, lossfun, optimizer)`: an untrained network, cross-entropy, Adam (lr 1e-3, weight decay 1e-5).
+
+    The arguments are those of `emotionNet`.
+    """
+    model = emotionNet(printtoggle, classes, shape)
     return model, nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
-
-
-def loadTrained(path: str | Path, classes: int = 3) -> emotionNet:
-    """The network with the weights in `path`, ready for inference.
-
-    The lecture's `model.load_state_dict(torch.load(path, weights_only=True)); model.eval()`, except that a file that
-    does not fit is refused with the first layer that differs.
-    """
-    return load_emotion_net(Path(path), read_state_dict(Path(path)))
-
-
-def _print_shapes(model: emotionNet) -> None:
-    # Hooks are no part of the state dict: the weights load and save as those of a silent network.
-    for name, layer in model.named_children():
-
-        def before(_layer: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            print(f"{name:6} takes  {list(inputs[0].shape)}")
-
-        layer.register_forward_pre_hook(before)
-    model.register_forward_hook(lambda _model, _inputs, output: print(f"output        {list(output.shape)}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,36 +11,37 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from my_net.measures import Matrix
-
-FOLDER = Path("figures")
-"""Below the folder that a script runs in; a script that runs again writes its figures again."""
+from .display import has_display, new_file
+from .measures import Matrix
 
 COLUMNS = 8
 
-_shown: Counter[str] = Counter()
+VECTORS = (".svg", ".pdf")
+"""Formats that a figure for a report is written in beside PNG."""
 
 
 def imshow_with_labels(images: Tensor, labels: Sequence[int | str] | Tensor, classes: Sequence[str]) -> Path | None:
     """Show pictures in a grid, each with the name of its label.
 
     Args:
-        images: float `[N, 3, 48, 48]`, -1..1, as the loaders give them.
-        labels: N indices into `classes` (or names).
+        images: float `[N, C, H, W]`, -1..1, as the loaders give them; C is 1 or 3.
+        labels: indices into `classes` (or names). Pictures without one have no title; labels without one are left out.
         classes: names of the classes.
 
     Returns:
         the file, where there is no display; its path is printed.
     """
-    if len(images) != len(labels) or not len(images):
-        raise ValueError(f"expected as many labels as pictures and at least one, got {len(images)} and {len(labels)}")
+    if not len(images):
+        raise ValueError("expected at least one picture, got none")
     rows = -(-len(images) // COLUMNS)
     figure = plt.figure(figsize=(1.4 * COLUMNS, 1.7 * rows), layout="constrained")
-    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axes in grid:
         axes.axis("off")
-    for axes, image, label in zip(figure.axes, torch.as_tensor(images).detach().cpu(), labels, strict=False):
-        axes.imshow((image * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(label if isinstance(label, str) else classes[int(label)], fontsize=9)
+    names = [label if isinstance(label, str) else str(classes[int(label)]) for label in labels]
+    for index, (axes, image) in enumerate(zip(grid, torch.as_tensor(images).detach().cpu(), strict=False)):
+        axes.imshow((image * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy(), cmap="gray", interpolation="nearest")
+        axes.set_title(names[index] if index < len(names) else "", fontsize=9)
     return _show(figure, "labels")
 
 
@@ -60,7 +60,10 @@ def plotCurves(losses: Sequence[float], accuracies_percent: Sequence[float]) -> 
 
 
 def plotConfusionMatrix(matrix: Matrix, classes: Sequence[str]) -> Path | None:
-    """Heat map: colour is the share of a row (the recall on the diagonal), the text also gives the count."""
+    """Heat map: color is the share of a row (the recall on the diagonal), the text also gives the count.
+
+    It is written as PNG, SVG and PDF, for reports.
+    """
     shares = matrix / matrix.sum(axis=1, keepdims=True).clip(1)
     figure = plt.figure(figsize=(1.6 + 1.1 * len(classes), 1.2 + 1.0 * len(classes)), layout="constrained")
     axes = figure.subplots()
@@ -68,24 +71,33 @@ def plotConfusionMatrix(matrix: Matrix, classes: Sequence[str]) -> Path | None:
     for row, column in [(r, c) for r in range(len(classes)) for c in range(len(classes))]:
         share = shares[row, column]
         text = f"{matrix[row, column]}\n{share:.1%}"
-        axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.5 else "black")
+        axes.text(column, row, text, ha="center", va="center", color=_ink(share))
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), classes)
     figure.colorbar(shown, ax=axes, format=PercentFormatter(1.0), label="share of the true class")
-    return _show(figure, "confusion")
+    return _show(figure, "confusion", vectors=True)
 
 
-def _show(figure: Figure, name: str) -> Path | None:
+def _ink(share: float) -> str:
+    """Black or white, whichever is easier to read on this shade (WCAG 2.1 relative luminance)."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in plt.get_cmap("Blues")(share)[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
+
+
+def _show(figure: Figure, name: str, *, vectors: bool = False) -> Path | None:
+    """A window, or `figures/NAME.png`; with `vectors`, `.svg` and `.pdf` files in both cases."""
+    path = None
     # Matplotlib itself falls back to Agg, which has no windows, where it finds no display.
-    if plt.get_backend().lower() != "agg":
+    if vectors or (plt.get_backend().lower() == "agg" and not has_display()):
+        path = new_file(name, ".png")
+        figure.savefig(path, dpi=110)
+        for suffix in VECTORS if vectors else ():
+            figure.savefig(path.with_suffix(suffix))
+        also = f" (and as {', '.join(VECTORS)})" if vectors else ""
+        print(f"{'' if has_display() else 'no display: '}picture saved as {path}{also}")
+    if has_display() or plt.get_backend().lower() != "agg":
         plt.show()
-        plt.close(figure)
-        return None
-    _shown[name] += 1
-    path = FOLDER / (f"{name}.png" if _shown[name] == 1 else f"{name}-{_shown[name]}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
     plt.close(figure)
-    print(f"no display: picture saved as {path}")
     return path

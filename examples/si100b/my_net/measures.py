@@ -22,8 +22,9 @@ def predictAll(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> tup
     model.eval()
     truth: list[Tensor] = []
     predicted: list[Tensor] = []
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     for images, labels in loader:
-        predicted.append(model(images).argmax(dim=1))
+        predicted.append(model(images.to(device)).argmax(dim=1).cpu())
         truth.append(labels)
     return torch.cat(truth).numpy(), torch.cat(predicted).numpy()
 
@@ -43,14 +44,22 @@ def accuracies(matrix: Matrix) -> tuple[Values, float]:
     return _share(matrix.diagonal(), matrix.sum(axis=0)), float(_share(matrix.trace(), matrix.sum()))
 
 
-def recalls(matrix: Matrix) -> tuple[Values, float]:
-    """Recall_i = TP_i / (TP_i + FN_i), `[K]`; and their mean weighted by w_i, the number of pictures of class i.
+def recalls(matrix: Matrix, weights: Sequence[float] | Values | None = None) -> tuple[Values, float]:
+    """Recall_i = TP_i / (TP_i + FN_i), `[K]`; and their mean weighted by w_i.
+
+    Args:
+        matrix: counts `[K, K]`, row = true class.
+        weights: w_i, one a class, 0 or more. Default: the number of pictures of class i.
 
     NaN for a class without pictures; its weight is 0.
     """
-    weights = matrix.sum(axis=1)
-    each = _share(matrix.diagonal(), weights)
-    return each, float(_share(np.nansum(weights * each), weights.sum()))
+    support = matrix.sum(axis=1)
+    each = _share(matrix.diagonal(), support)
+    given = np.asarray(support if weights is None else weights, np.float64)
+    if given.shape != each.shape or not (given >= 0).all() or not given.any():
+        raise ValueError(f"weights: expected {len(each)} numbers of 0 or more, not all 0, found {weights}")
+    used = np.where(support > 0, given, 0.0)
+    return each, float(_share(np.nansum(used * each), used.sum()))
 
 
 def fScores(matrix: Matrix) -> tuple[Values, float]:

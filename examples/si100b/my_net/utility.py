@@ -1,9 +1,10 @@
 """What the course's scripts call: data, training, pictures, numbers. Each stands in its own module."""
 
-from my_net.data import loadTest, loadTrain
-from my_net.figures import imshow_with_labels, plotConfusionMatrix, plotCurves
-from my_net.measures import accuracies, confusionMatrix, fScores, predictAll, recalls, resultLine
-from my_net.training import function2trainModel
+from .data import load_data, loadTest, loadTrain, transform
+from .figures import imshow_with_labels, plotConfusionMatrix, plotCurves
+from .measures import accuracies, confusionMatrix, fScores, predictAll, recalls, resultLine
+from .training import function2trainModel
+from .weights import loadTrained
 
 __all__ = [
     "accuracies",
@@ -13,9 +14,12 @@ __all__ = [
     "imshow_with_labels",
     "loadTest",
     "loadTrain",
+    "loadTrained",
+    "load_data",
     "plotConfusionMatrix",
     "plotCurves",
     "predictAll",
     "recalls",
     "resultLine",
+    "transform",
 ]

@@ -60,6 +60,7 @@ def export_run(
     on_crop: Callable[[int, int], None],
     overwrite: bool = False,
     label_answer: str = "labels",
+    module: str = "",
 ) -> Exported:
     """Calibrate, convert, measure what was converted, and write the bundle.
 
@@ -71,7 +72,7 @@ def export_run(
         TrainingError: the run is not finished, or `data_root` is not what it was trained on.
     """
     check_bundle_path(out, overwrite=overwrite)
-    run = open_run(run_folder)
+    run = open_run(run_folder, module)
     about, recipe, spec = run.about, run.recipe, run.spec
     excluded = run_folder / EXCLUDED_FILE
     data = load_training_data(data_root, spec, run_folder / "cache", without=excluded if excluded.exists() else None)

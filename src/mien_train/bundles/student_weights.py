@@ -32,10 +32,10 @@ from mien.output.files import check_bundle_path
 from mien.progress import SILENT, Progress
 from mien_train.bundles.export_run import Exported
 from mien_train.bundles.measured import cross_fitted_ece, fit_temperature, session_logits
-from mien_train.bundles.student_network import StudentNetwork, StudentOptions, open_student
 from mien_train.bundles.to_onnx import Deployed, created_now, make_golden, to_onnx_checked
 from mien_train.data.packs import pack
 from mien_train.data.tensors import predict_logits
+from mien_train.networks.student_network import StudentNetwork, StudentOptions, open_student
 
 COURSE_INPUT = InputSpec(height=48, width=48, channels=3, color="rgb")
 

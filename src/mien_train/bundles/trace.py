@@ -35,9 +35,9 @@ from mien.model.manifest import PEOPLE, CropSpec, InputSpec
 from mien.model.session import Session
 from mien.model.verify import Check
 from mien.records import Image
-from mien_train.bundles.student_network import StudentOptions, open_student
 from mien_train.data.packs import pack
 from mien_train.data.tensors import normalise, predict_logits
+from mien_train.networks.student_network import StudentOptions, open_student
 from mien_train.run.finished_run import open_run
 
 SAMPLES = 200

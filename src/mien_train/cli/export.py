@@ -30,7 +30,7 @@ from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
     from mien_train.bundles.export_run import Exported
-    from mien_train.bundles.student_network import StudentOptions
+    from mien_train.networks.student_network import StudentOptions
 
 EXAMPLES = """Examples:
 
@@ -81,20 +81,22 @@ def export(
             told = student_options(about_weights)
         result = _export_weights(run, out, data, name, about_data, licence, told, overwrite)
     else:
-        if any(astuple(about_weights)):
+        if any(astuple(replace(about_weights, module=""))):
             raise TrainingError(
-                f"{run}: expected a file of weights (.pth), as --network, --module, --classes, --size, --color, --mean "
+                f"{run}: expected a file of weights (.pth), as --network, --classes, --size, --color, --mean "
                 f"and --std go with one, found {'a folder' if run.is_dir() else 'nothing'}; a run folder knows them: "
                 "leave them out"
             )
-        result = _export_run(run, out, data, name, about_data, licence, calibration_crops, label_answer, overwrite)
+        result = _export_run(
+            run, out, data, name, about_data, licence, calibration_crops, label_answer, overwrite, module
+        )
     for line in result.lines():
         typer.echo(line)
 
 
 def student_options(given: WeightOptions) -> StudentOptions:
     """The options as training takes them."""
-    from mien_train.bundles.student_network import StudentOptions
+    from mien_train.networks.student_network import StudentOptions
 
     return StudentOptions(
         network=given.network,
@@ -125,7 +127,7 @@ def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_class
 
 def _export_run(
     run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int,
-    label_answer: str, overwrite: bool,
+    label_answer: str, overwrite: bool, module: str,
 ) -> Exported:  # fmt: skip
     if data is None:
         raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
@@ -139,7 +141,7 @@ def _export_run(
 
         return export_run(
             run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
-            on_crop=on_crop, overwrite=overwrite, label_answer=label_answer,
+            on_crop=on_crop, overwrite=overwrite, label_answer=label_answer, module=module,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,16 @@ import typer
 
 from mien.cli.options import ThreadsOption
 from mien.cli.progress import progress
+from mien.cli.weight_options import (
+    ColorOption,
+    MeanOption,
+    ModuleOption,
+    NetworkOption,
+    SizeOption,
+    StdOption,
+    WeightOptions,
+)
+from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
 
 HEADER = (
@@ -36,8 +47,9 @@ def train(
         Path | None,
         typer.Option(
             "--init",
-            help="Start from these weights: a run's weights.pt, a bundle, a bundled model's name, or dlib's face "
-            "recognition network (.dat). Of a wider network in a bundle, the channels that count most are taken.",
+            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, or "
+            "dlib's face recognition network (.dat). Of a wider network in a bundle, the channels that count most are "
+            "taken.",
         ),
     ] = None,
     exclude: Annotated[
@@ -53,6 +65,12 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="How many; default: the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all chance; default: the recipe's.")] = None,
     threads: ThreadsOption = 0,
+    network: NetworkOption = "",
+    module: ModuleOption = "",
+    size: SizeOption = "",
+    color: ColorOption = None,
+    mean: MeanOption = "",
+    std: StdOption = "",
 ) -> None:
     """Train a network; resume it by giving the same command again.
 
@@ -63,9 +81,14 @@ def train(
     check_training_data(data)  # a wrong path is told before torch is imported
     with named_extra():
         from mien_train.run.folder import Epoch
-        from mien_train.run.train import choose_recipe, run
+        from mien_train.run.train import choose_recipe, continue_student, run
 
     wanted = choose_recipe(recipe, {"epochs": epochs, "seed": seed})
+    about = WeightOptions(network, module, "", size, color, mean, std)
+    if initial and initial.suffix == ".pth":
+        wanted = continue_student(wanted, initial, student_options(about))
+    elif any(astuple(about)):
+        raise typer.BadParameter("--network, --module, --size, --color, --mean and --std go with --init WEIGHTS.pth")
     first = os.environ.get("RANK", "0") == "0"  # torchrun starts several; one of them speaks
     with progress(disable=not first) as bar:
         decoding = bar.add_task("decoding", total=None, note="")

@@ -130,7 +130,7 @@ def load_emotion_net(path: Path, state: Mapping[str, Tensor]) -> EmotionNet:
         TrainingError: the weights are not those of such a network; the first difference is named.
     """
     check_finite(state, path)
-    renamed = _with_our_names(path, state)
+    renamed = with_our_names(path, state)
     network = EmotionNet(shape=emotion_net_shape(path, renamed))
     load_checked(network, renamed, path, "network si100b", MODULE_HINT)
     return network.eval()
@@ -198,8 +198,8 @@ def _numbered(state: Mapping[str, Tensor], kind: str) -> list[Tensor]:
     return found
 
 
-def _with_our_names(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Batch normalizations get the names `bnorm1`, ... in their order: students call them `bn1`, `norm_1`, ..."""
+def with_our_names(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with our names: batch normalizations, `bn1` or `norm_1`, become `bnorm1` in their order."""
     owners = [name.removesuffix(".running_mean") for name in state if name.endswith(".running_mean")]
     if not owners:
         return dict(state)

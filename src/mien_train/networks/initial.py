@@ -21,14 +21,17 @@ from torch import Tensor, nn
 from mien.errors import MienError, TrainingError
 from mien.model.bundle import Bundle, load_bundle
 from mien_train.networks.dlib import dlib_tensors
+from mien_train.networks.emotion_net import EmotionNet, with_our_names
+from mien_train.networks.modules import Rescaled
 from mien_train.networks.narrow import fits_into, narrowed
 from mien_train.networks.networks import ResNet, build_network
+from mien_train.networks.state_dict import load_checked, read_state_dict
 from mien_train.recipe import NetworkRecipe, parse_recipe
 
 _log = logging.getLogger("mien")
 
-FILES = (".pt", ".dat", ".npz")
-"""How the names of files end that are not bundles: a run's weights, dlib's, stored soft targets."""
+FILES = (".pt", ".pth", ".dat", ".npz")
+"""How the names of files end that are not bundles: a run's weights, a student's, dlib's, stored soft targets."""
 
 ENDS = ("stem", "head")
 """Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""
@@ -59,8 +62,8 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
 
     Args:
         network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
-        source: a run's `weights.pt` or `checkpoint.pt`, a bundle (`.onnx`, or the name of a bundled model), or dlib's
-            `.dat`.
+        source: a run's `weights.pt` or `checkpoint.pt`, a student's `.pth`, a bundle (`.onnx`, or the name of a bundled
+            model), or dlib's `.dat`.
         images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
 
     Raises:
@@ -74,6 +77,8 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
             state: dict[str, Tensor] = read.get("average", read)  # of a checkpoint, what the run would have given
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)
+        elif source.suffix == ".pth":
+            fresh = _load_student(network, source)
         elif source.suffix == ".dat":
             if not isinstance(network, ResNet):
                 raise TrainingError(f"{source}: dlib's network; expected a recipe with network.name = 'resnet'")
@@ -94,6 +99,23 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         raise TrainingError(f"{source}: not the weights of this recipe's network ({error})") from error
     if fresh:
         _log.warning("%s: %s of another shape than this network's; learnt afresh", source, " and ".join(_parts(fresh)))
+
+
+def _load_student(network: nn.Module, source: Path) -> dict[str, Tensor]:
+    """Load a student's weights; the tensors of the last layer that keep fresh ones, for other classes."""
+    state = read_state_dict(source)
+    target = network.network if isinstance(network, Rescaled) else network
+    if isinstance(target, EmotionNet):
+        state = with_our_names(source, state)
+    own = target.state_dict()
+    last = [name for name in own if name.endswith(".weight")][-1].rpartition(".")[0]
+    fresh = {
+        name: tensor
+        for name, tensor in own.items()
+        if name.startswith(f"{last}.") and name in state and state[name].shape != tensor.shape
+    }
+    load_checked(target, state | fresh, source, "this recipe's network")
+    return fresh
 
 
 def network_of(bundle: Bundle, images: Tensor) -> nn.Module:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
-from mien_train.networks.emotion_net import EmotionNet
-from mien_train.networks.modules import Levels, SqueezeExcitation
+from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape, course_kernels
+from mien_train.networks.modules import Levels, Rescaled, SqueezeExcitation
+from mien_train.networks.student_module import make_student_network
 from mien_train.recipe import NetworkRecipe
 
 STEMS = {"full": (3, 1, 1), "pool": (3, 1, 1), "wide": (5, 1, 2), "stride": (4, 2, 1)}
@@ -20,19 +22,50 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
     Raises:
         TrainingError: the network cannot take this input.
     """
+    if recipe.name == "module":
+        return _student_network(recipe, channels, classes, size)
     if recipe.name == "si100b":
-        if (channels, size) != (3, 48):
-            raise TrainingError(
-                f"network si100b takes 3 x 48 x 48; the recipe says {channels} x {size} x {size} (set color = "
-                "'rgb', size = 48)"
+        kernels, paddings = course_kernels(len(recipe.widths))
+        return EmotionNet(
+            shape=EmotionNetShape(
+                classes,
+                channels,
+                (size, size),
+                recipe.widths,
+                recipe.kernels or kernels,
+                paddings,
+                recipe.hidden or (),
+                recipe.batch_norm,
+                recipe.attention == "se",
+                recipe.dropout,
+                recipe.levels == "picture",
             )
-        return EmotionNet(classes)
+        )
     if len(recipe.widths) != len(recipe.blocks):
         raise TrainingError(
             f"network.widths has {len(recipe.widths)} stages and network.blocks {len(recipe.blocks)}; give one "
             "of each a stage"
         )
     return ResNet(channels, classes, recipe)
+
+
+def _student_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
+    network = make_student_network(recipe.module, classes)
+    mean, std = (values * channels if len(values) == 1 else values for values in (recipe.mean, recipe.std))
+    rescaled = Rescaled(network, mean, std).eval()
+    try:
+        with torch.no_grad():
+            shape = list(rescaled(torch.zeros(2, channels, size, size)).shape)
+    except Exception as error:  # the student's own code runs here
+        raise TrainingError(
+            f"{recipe.module}: its network cannot take 2 pictures of {channels} x {size} x {size} ({error})"
+        ) from error
+    if shape != [2, classes]:
+        raise TrainingError(
+            f"{recipe.module}: expected its network to answer 2 pictures with [2, {classes}], one number a class, "
+            f"found {shape}"
+        )
+    return rescaled
 
 
 def inner_width(width: int, share: float) -> int:

@@ -134,21 +134,21 @@ def _candidates(module: ModuleType) -> list[str]:
 
 
 def _network(thing: Any, address: str, classes: int) -> nn.Module:
-    made = thing
+    made: Any = thing
     if not isinstance(thing, nn.Module):
         if not callable(thing):
             raise TrainingError(f"{address}: expected a class or function that makes a network, found {_kind(thing)}")
         with _running(address), contextlib.redirect_stdout(sys.stderr):
             made = thing(**_arguments(thing, address, classes))
-    if isinstance(made, (tuple, list)) and made:
-        made = made[0]  # the course's (model, lossfun, optimizer)
-    if isinstance(made, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        made = made.module
-    if not isinstance(made, nn.Module):
+    parts: list[Any] = list(made) if isinstance(made, (tuple, list)) else [made]
+    network: object = parts[0] if parts else None  # of the course's (model, lossfun, optimizer)
+    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        network = network.module
+    if not isinstance(network, nn.Module):
         raise TrainingError(
             f"{address}: expected it to give an nn.Module, or (model, lossfun, optimizer), found {_kind(made)}"
         )
-    return made.cpu().float()
+    return network.cpu().float()
 
 
 def _arguments(make: Callable[..., Any], address: str, classes: int) -> dict[str, Any]:

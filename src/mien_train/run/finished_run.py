@@ -29,8 +29,12 @@ class FinishedRun:
     network: nn.Module
 
 
-def open_run(folder: Path) -> FinishedRun:
+def open_run(folder: Path, module: str = "") -> FinishedRun:
     """The network that a finished run made.
+
+    Args:
+        folder: of the run.
+        module: the code that makes its network, if that is a student's. It runs only when it is named here too.
 
     Raises:
         TrainingError: not a run folder, or the run is not finished.
@@ -43,6 +47,13 @@ def open_run(folder: Path) -> FinishedRun:
             "train` command to finish it"
         )
     recipe = parse_recipe(about["recipe"], str(folder / "run.json"))
+    if recipe.network.module != module:
+        raise TrainingError(
+            f"{folder}: the code {recipe.network.module} makes this run's network, and opening the run runs it; name "
+            "it again, with module"
+            if recipe.network.module
+            else f"{folder}: this run's network is {recipe.network.name}, and needs no code; leave out {module}"
+        )
     spec, classes = input_spec(recipe), tuple(about["classes"])
     network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))

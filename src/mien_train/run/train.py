@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mien_train.networks.student_network import StudentOptions, student_recipe
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.run.curves import draw_curves
 from mien_train.run.events import Events
@@ -24,6 +25,23 @@ def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
         recipe = parse_recipe(read_about(path)["recipe"], str(path)) if path.is_dir() else load_recipe(path)
     given = {k: v for k, v in changes.items() if v is not None}
     return parse_recipe({**recipe.model_dump(), **given}, str(path or "recipe"))
+
+
+def continue_student(recipe: Recipe, weights: Path, told: StudentOptions) -> Recipe:
+    """`recipe` for the network that a student's weights belong to: its shape, color and size are theirs.
+
+    Args:
+        recipe: how to train. If it names a network of its own choice other than `resnet`, that stays.
+        weights: a student's `.pth`.
+        told: the code that makes the network, and how pictures are prepared.
+
+    Raises:
+        TrainingError: the weights do not say their network, or name another one.
+    """
+    if recipe.network.name != "resnet":
+        return recipe
+    student = student_recipe(weights, told)
+    return parse_recipe({**recipe.model_dump(), **student}, str(weights))
 
 
 def run(

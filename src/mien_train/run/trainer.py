@@ -105,7 +105,9 @@ class Trainer:
             recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
         )
         check_sides(network, recipe, spec.channels)
-        self.network = network.to(group.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        # A student's own code may count on the plain layout: x.view(len(x), -1).
+        layout = torch.contiguous_format if recipe.network.name == "module" else torch.channels_last
+        self.network = network.to(group.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:
             load_initial(self.network, initial, normalise(to_tensor(spread_over(data))).to(group.device))
         self.shared = compiled(group.share(self.network)) if recipe.compile else group.share(self.network)

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from mien.dataset import canonical
 from mien.errors import TrainingError
 from mien.model.manifest import InputSpec
-from mien_train.networks.emotion_net import SIDE, doubts, is_emotion_net, load_emotion_net
+from mien_train.networks.emotion_net import (
+    MODULE_HINT,
+    SIDE,
+    course_kernels,
+    doubts,
+    is_emotion_net,
+    load_emotion_net,
+)
+from mien_train.networks.modules import Rescaled
 from mien_train.networks.state_dict import load_checked, read_state_dict
 from mien_train.networks.student_module import import_student, make_student_network, settings_of
 
@@ -100,26 +108,6 @@ class StudentNetwork:
     notes: tuple[str, ...] = field(default=())
 
 
-class Rescaled(nn.Module):
-    """A student's network, given pictures as its own code gives them: scaled so, and laid out as `[N, C, H, W]`.
-
-    Pictures in -1..1 come in. Their memory may be laid out by channel last, for which `x.view(len(x), -1)` fails.
-    """
-
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.network = network
-        self.scaled = any(abs(value - 0.5) > 1e-9 for value in (*mean, *std))
-        center, spread = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
-        # x in -1..1 is the pixel 0.5 x + 0.5, and the network wants (pixel - mean) / std.
-        self.register_buffer("scale", 0.5 / spread, persistent=False)
-        self.register_buffer("offset", (0.5 - center) / spread, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.clone(memory_format=torch.contiguous_format)
-        return self.network(x * self.get_buffer("scale") + self.get_buffer("offset") if self.scaled else x)
-
-
 class LogitsOfProbabilities(nn.Module):
     """A network that ends with a softmax; the logarithm undoes it."""
 
@@ -164,7 +152,7 @@ def open_student(path: Path, told: StudentOptions, data_classes: Sequence[str] =
             f"{path}: weights alone do not say their network, and these are not the course's; name the code that makes "
             "it: module = my_net/classify.py:makeEmotionNet"
         )
-    spec, mean, std, notes = _input(network, state, told)
+    spec, mean, std, notes = _input(state, told)
     notes = guessed + notes
     if not told.classes:
         notes.append(f"classes: {', '.join(classes)} (sorted, as the course's loaders do)")
@@ -173,6 +161,31 @@ def open_student(path: Path, told: StudentOptions, data_classes: Sequence[str] =
         network = rescaled
     network = _checked_answers(path, network, spec, classes, notes)
     return StudentNetwork(network, classes, spec, {**recipe, "mean": list(mean), "std": list(std)}, tuple(notes))
+
+
+def student_recipe(path: Path, told: StudentOptions) -> dict[str, Any]:
+    """The parts of a training recipe that weights decide: network, size and color.
+
+    Raises:
+        TrainingError: the weights cannot be read, or do not say their network; a network that no recipe can describe.
+    """
+    state = read_state_dict(path)
+    spec, mean, std, _ = _input(state, told)
+    if spec.height != spec.width or spec.color == "bgr":
+        raise TrainingError(
+            f"{path}: training takes square pictures, rgb or gray, found {spec.height} x {spec.width} {spec.color}"
+        )
+    if told.module:
+        network: dict[str, Any] = {"name": "module", "module": told.module, "mean": mean, "std": std}
+    else:
+        shape = load_emotion_net(path, state).shape
+        if shape.paddings != course_kernels(len(shape.widths))[1]:
+            raise TrainingError(f"{path}: paddings {shape.paddings} cannot stand in a recipe; {MODULE_HINT}")
+        network = {
+            "name": "si100b", "widths": shape.widths, "kernels": shape.kernels, "hidden": shape.hidden,
+            "batch_norm": shape.batch_norm, "attention": "se" if shape.attention else "none",
+        }  # fmt: skip
+    return {"network": network, "color": spec.color, "size": spec.height}
 
 
 def check_classes(classes: Sequence[str], source: Path) -> tuple[str, ...]:
@@ -191,7 +204,7 @@ def check_classes(classes: Sequence[str], source: Path) -> tuple[str, ...]:
 
 
 def _input(
-    network: nn.Module, state: dict[str, Tensor], told: StudentOptions
+    state: dict[str, Tensor], told: StudentOptions
 ) -> tuple[InputSpec, tuple[float, ...], tuple[float, ...], list[str]]:
     """The input, mean and standard deviation of each channel, and what was guessed of them."""
     guess = _of_transform(told.module) if told.module else _Transform()

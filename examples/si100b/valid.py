@@ -17,7 +17,7 @@ PATH, WEIGHTS, BATCH_SIZE = "./images/", "./face_expression.pth", 32
 def main() -> None:
     # Steps 1 and 2: the weights, and pictures that training has not seen.
     test_loader, classes = my_net.utility.loadTest(PATH, BATCH_SIZE)
-    model = my_net.classify.loadTrained(WEIGHTS, len(classes))
+    model = my_net.utility.loadTrained(WEIGHTS, len(classes))
 
     # Step 3: predicted labels of one batch.
     X, labels = next(iter(test_loader))

@@ -174,7 +174,7 @@ def test_lecture_5_solved_prints_the_lines(my_net: ModuleType, monkeypatch, caps
     assert "full validation set (39 pictures)" in out
 
     loader, _ = my_net.utility.loadTest("./images/", 32)
-    truth, predicted = my_net.utility.predictAll(my_net.classify.loadTrained("face_expression.pth"), loader)
+    truth, predicted = my_net.utility.predictAll(my_net.utility.loadTrained("face_expression.pth"), loader)
     expected = [*sk.precision_score(truth, predicted, average=None, labels=[0, 1, 2], zero_division=np.nan)]
     assert lines[3] == tuple(f"{100 * v:.2f}" for v in [*expected, sk.accuracy_score(truth, predicted)])
     expected = [*sk.recall_score(truth, predicted, average=None)]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import MODEL_HELP, AnswerOption, ThreadsOption, registered
-from mien.cli.output import name_items, say_passed_over, write_file
+from mien.cli.output import name_items, say_passed_over, write_charts, write_file
 from mien.cli.progress import progress
 
 EXAMPLES = """Examples:
@@ -34,6 +34,9 @@ def compare(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Write each chart as SVG and PDF into this folder.")
+    ] = None,
     detector: Annotated[
         str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
     ] = None,
@@ -54,6 +57,7 @@ def compare(
     from mien.model.bundle import load_bundle
     from mien.model.session import Session
     from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
+    from mien.report.figures import comparison_figures
 
     asked = ((a, answer), (b, answer_b or answer))
     first, second = (Session(load_bundle(name), threads, answer=wanted) for name, wanted in asked)
@@ -74,6 +78,8 @@ def compare(
     for path, write in ((as_json, comparison_to_json), (html, comparison_to_html)):
         if path:
             write_file(path, write(result))
+    if figures:
+        write_charts(comparison_figures(result), figures)
     name_items("no face found", [str(s.path) for s in result.missed])
     name_items("", list(result.failures))
     if result.failures:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import AnswerOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
-from mien.cli.output import name_items, say_passed_over, write_file
+from mien.cli.output import name_items, say_passed_over, write_charts, write_file
 from mien.cli.progress import progress
 from mien.cli.weight_options import (
     ClassesOption,
@@ -55,6 +55,9 @@ def evaluate(
     prior_strength: PriorStrengthOption = 1.0,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Write each chart as SVG and PDF into this folder.")
+    ] = None,
     detector: Annotated[
         str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
     ] = None,
@@ -90,6 +93,7 @@ def evaluate(
     from mien.model.prior import as_prior
     from mien.model.session import Session
     from mien.report import to_html, to_json, to_text
+    from mien.report.figures import evaluation_figures
 
     found, train = open_dataset(data, split), training_split(data, split) if repeats else None
     say_passed_over([found])
@@ -115,6 +119,8 @@ def evaluate(
     for path, write in ((as_json, to_json), (html, to_html)):
         if path:
             write_file(path, write(result))
+    if figures:
+        write_charts(evaluation_figures(result), figures)
     name_items("no face found", [str(s.path) for s in result.missed])
     name_items("", list(result.failures))
     if result.failures:

@@ -47,3 +47,11 @@ def name_items(what: str, lines: list[str]) -> None:
         tell(f"{what + ': ' if what else ''}{line}")
     if len(lines) > NAMED:
         tell(f"and {len(lines) - NAMED} more")
+
+
+def write_charts(charts: dict[str, str], folder: Path) -> None:
+    """Write the charts of a page as files of their own, and say so."""
+    from mien.report.figures import write_figures
+
+    written, note = write_figures(charts, folder)
+    tell(f"{len(written)} figures in {folder}{f'; {note}' if note else ''}")

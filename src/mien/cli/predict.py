@@ -207,6 +207,9 @@ def predict(
             counts = run.read(bar)
     for note in gallery.notes if gallery else ():
         tell(note)
+    for what, place in (("timeline", timeline), ("episodes for ELAN", eaf)):
+        if place and place.exists():
+            tell(f"{what} in {place}")
     if profile:
         _print_profile(run.recognizer.clock, counts.pictures)
     _report(counts, out, annotate, run.recognizer.session)

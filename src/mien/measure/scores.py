@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -158,7 +159,8 @@ def _class_scores(
             int(predicted[k]),
             wilson(int(confusion[k, k]), int(predicted[k])),
             wilson(int(confusion[k, k]), int(support[k])),
-            f1s[k],
+            # Of a class never predicted, F1 is 0 in every resample: an interval of [0, 0] would promise too much.
+            f1s[k] if predicted[k] else f1s[k]._replace(low=math.nan, high=math.nan),
             ranking.roc_auc(truth == k, probabilities[:, k]),
             ranking.average_precision(truth == k, probabilities[:, k]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -29,7 +30,7 @@ class Gallery:
         blur: make the faces unrecognizable.
 
     Attributes:
-        notes: where films fall short of what was asked, in words.
+        notes: where pictures and films fall short of what was asked, in words.
 
     Raises:
         OutputError: a picture of that name exists and is not to be overwritten, or the folder cannot be made.
@@ -38,6 +39,7 @@ class Gallery:
     def __init__(self, folder: Path, items: Sequence[Item], *, overwrite: bool = False, blur: bool = False) -> None:
         self.overwrite, self.blur = overwrite, blur
         self.notes: list[str] = []
+        self._barless: Counter[str] = Counter()
         self.paths: list[Path] = []
         self._films: dict[int, _Film] = {}  # at most one: items come in their order
         self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
@@ -84,7 +86,7 @@ class Gallery:
         if frame.time_s is not None:
             path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
         image = blur_faces(frame.pixels, result.readings) if self.blur else frame.pixels
-        write_picture(annotate(image, result.readings), path)
+        write_picture(annotate(image, result.readings, self._barless), path)
 
     def close(self, error: BaseException | None = None) -> None:
         """Finish the film under way; drop it if the run ended by an error."""
@@ -92,6 +94,11 @@ class Gallery:
             _, film = self._films.popitem()
             film.writer.close(error)
             self.notes += [f"{film.writer.path}: {note}" for note in film.writer.notes]
+        if self._barless:
+            reasons = ", ".join(f"{count} because {reason}" for reason, count in self._barless.most_common())
+            total = sum(self._barless.values())
+            self.notes.append(f"no bars beside {total} face{'' if total == 1 else 's'}: {reasons}")
+            self._barless.clear()
 
     def __enter__(self) -> Gallery:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,11 @@ class _Mark(NamedTuple):
         return max(1, round(self.tag_px * 0.14))
 
 
-def annotate(image: Image, readings: Sequence[Reading]) -> Image:
+TOO_SMALL, NO_ROOM = "the face is too small to read them", "they would hide another face"
+"""Why a face has no bars."""
+
+
+def annotate(image: Image, readings: Sequence[Reading], barless: Counter[str] | None = None) -> Image:
     """Draw every reading: a box in its expression's colour, a tag with its label and percentage, bars of all classes.
 
     An unsure reading has a question mark in its tag, and of its box only the corners.
@@ -82,6 +87,7 @@ def annotate(image: Image, readings: Sequence[Reading]) -> Image:
     Args:
         image: uint8 `[H, W, 3]`, BGR; not changed.
         readings: of this frame; boxes in its pixels, which may reach out of it.
+        barless: counts the faces without bars, by reason.
 
     Returns:
         A new picture of the same shape.
@@ -95,7 +101,9 @@ def annotate(image: Image, readings: Sequence[Reading]) -> Image:
     for mark in marks:
         _draw_tag(canvas, mark, frame, taken)
     for mark in marks:
-        _draw_bars(canvas, mark, frame, taken)
+        reason = _draw_bars(canvas, mark, frame, taken)
+        if reason and barless is not None:
+            barless[reason] += 1
     return canvas
 
 
@@ -214,7 +222,8 @@ def _tag_places(box: _Rect, size: tuple[int, int], frame: _Rect) -> Iterator[_Re
     yield _Rect(x, y, x + width, y + height)
 
 
-def _draw_bars(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> None:
+def _draw_bars(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> str:
+    """Draw them where there is room; else say why not."""
     pairs = sorted(mark.expression.as_dict().items(), key=lambda pair: -pair[1])[:MAX_BARS]
     if len(mark.expression.classes) <= MAX_BARS:
         pairs = list(mark.expression.as_dict().items())
@@ -222,14 +231,15 @@ def _draw_bars(canvas: Image, mark: _Mark, frame: _Rect, taken: list[_Rect]) -> 
     largest = round(min(mark.tag_px * 0.85, fits_face))
     for px in dict.fromkeys((largest, round(largest * 0.85))):
         if px < MIN_BARS_PX:
-            return
+            return TOO_SMALL if px == largest else NO_ROOM
         patch = _bars(pairs, px)
         for rect in _bars_places(mark, (patch.width, patch.height), taken):
             inside = rect.x1 >= 0 and rect.y1 >= 0 and rect.x2 <= frame.x2 and rect.y2 <= frame.y2
             if inside and not any(rect.overlaps(other) for other in taken):
                 _paste(canvas, patch, rect)
                 taken.append(rect)
-                return
+                return ""
+    return NO_ROOM
 
 
 def _bars_places(mark: _Mark, size: tuple[int, int], taken: Sequence[_Rect]) -> Iterator[_Rect]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -79,7 +80,8 @@ class _Lazy:
             for p in self._pictures
         )
         names = "".join(
-            f"<small>{escape(p.label)}: {escape(_shortened(p.path_from(self._root)))}</small>" for p in self._pictures
+            f"<small>{escape(p.label)}: {breakable(_shortened(p.path_from(self._root)))}</small>"
+            for p in self._pictures
         )
         return f"<figure><div>{images}</div><figcaption>{escape(self._note)}{names}</figcaption></figure>"
 
@@ -130,4 +132,14 @@ def _doubt(wrong: WrongLabel, root: str) -> _Lazy:
 
 
 def _shortened(path: str) -> str:
-    return path if len(path) <= PATH_LETTERS else "..." + path[-PATH_LETTERS:]
+    """The end of a long path, from the beginning of a folder on."""
+    if len(path) <= PATH_LETTERS:
+        return path
+    end = path[-PATH_LETTERS:]
+    return ".../" + (end.split("/", 1)[1] if "/" in end[:-1] else end)
+
+
+def breakable(path: str) -> str:
+    """A path as HTML that may be broken after a slash, an underscore or a hyphen, and nowhere within a name."""
+    marked = re.sub(r"([/_-])", r"\1\0", path)
+    return f'<span class="path">{escape(marked).replace(chr(0), "<wbr>")}</span>'

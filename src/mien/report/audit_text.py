@@ -123,9 +123,8 @@ def to_json(audit: Audit) -> str:
 
 
 def _pairs(name: str, pairs: list[Pair]) -> Finding:
-    return Finding(
-        name, len({p.sample.path for pair in pairs for p in (pair.first, pair.second)}), f"{len(pairs)} pairs"
-    )
+    note = f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}"
+    return Finding(name, len({p.sample.path for pair in pairs for p in (pair.first, pair.second)}), note)
 
 
 def _balance(audit: Audit) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Charts as SVG text, made here: no library, no script, nothing to load.
+"""Charts as SVG text: no script, nothing to load.
 
 Every chart has a view box 360 wide, so that text keeps its size from a phone's width up. Colours are Okabe and Ito's
 (https://jfly.uni-koeln.de/color/), and no difference is told by colour alone.
@@ -27,6 +27,9 @@ MAX_POINTS = 150
 
 BINS = 20
 
+FEW = 10
+"""Of fewer samples no curve is drawn: it would be a knot of steps that says nothing."""
+
 _LEFT, _TOP, _SIDE, _PLOT_HEIGHT = 44, 10, 300, 230
 
 
@@ -50,7 +53,7 @@ def bars(classes: Sequence[ClassScores]) -> str:
 
 def reliability(truth: metrics.Truth, probabilities: metrics.Probabilities) -> str:
     """Accuracy against confidence, in bins of equally many samples; the diagonal is a model that knows itself."""
-    confidence, accuracy, _ = metrics.reliability_curve(truth, probabilities)
+    confidence, accuracy, _ = metrics.reliability_curve(truth, probabilities, reliability_bins(len(truth)))
     parts = list(_axes("confidence", "share that is right"))
     parts.append(_path([(0.0, 0.0), (1.0, 1.0)], "#777", "5 4", 1.2))
     parts.append(_path(list(zip(confidence.tolist(), accuracy.tolist(), strict=True)), BLUE, "", 2))
@@ -59,17 +62,26 @@ def reliability(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     return svg(_TOP + _PLOT_HEIGHT + 40, "Reliability diagram", parts)
 
 
+def reliability_bins(samples: int) -> int:
+    """15, or fewer where that would leave less than ten samples in each."""
+    return min(max(samples // FEW, 1), 15)
+
+
 def precision_recall(truth: metrics.Truth, probabilities: metrics.Probabilities, classes: Sequence[ClassScores]) -> str:
     """One precision-recall curve a class, each against the rest, with its average precision in the legend."""
     parts = list(_axes("recall", "precision"))
     y = _TOP + _PLOT_HEIGHT + 56
     for k, c in enumerate(classes):
         color, dash = LINES[k % len(LINES)]
+        x = _LEFT + (k % 2) * 155
+        if c.support < FEW:
+            parts.append(text(x, y, f"{c.name}: {c.support} samples, too few", size=12))
+            y += 18 * (k % 2)
+            continue
         precision, recall = ranking.precision_recall_curve(truth == k, probabilities[:, k])
         points = list(zip(recall.tolist(), precision.tolist(), strict=True))
         stride = max(len(points) // MAX_POINTS, 1)
         parts.append(_path(points[::stride] + points[-1:], color, dash, 2))
-        x = _LEFT + (k % 2) * 155
         parts.append(f'<path d="M{x} {y - 4}h26" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>')
         parts.append(text(x + 32, y, f"{c.name} {_two(c.average_precision)}", size=12))
         y += 18 * (k % 2)
@@ -82,22 +94,76 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     right = probabilities.argmax(axis=1) == truth
     edges = np.linspace(0, 1, BINS + 1)
     up, down = (np.histogram(confidence[chosen], edges)[0].tolist() for chosen in (right, ~right))
+    top = _TOP + 34  # the legend stands above the bars
     unit = _PLOT_HEIGHT / max(max(up) + max(down), 1)
-    base, wide = _TOP + unit * max(max(up), 0), _SIDE / BINS
+    base, wide = top + unit * max(up), _SIDE / BINS
+    step = round_step(max(max(up) + max(down), 1))
     parts: list[str] = []
+    for count in range(-(max(down) // step) * step, max(up) + 1, step):
+        y = base - count * unit
+        parts.append(f'<path d="M{_LEFT} {y:.1f}h{_SIDE}" stroke="{GRID}"/>')
+        parts.append(text(_LEFT - 6, y + 4, f"{abs(count):,}", anchor="end", size=11))
     for i in range(BINS):
         x = _LEFT + i * wide + 1
         parts.append(rect(x, base - up[i] * unit, wide - 2, up[i] * unit, BLUE))
         parts.append(rect(x, base, wide - 2, down[i] * unit, VERMILION))
     parts.append(f'<path d="M{_LEFT} {base:.1f}h{_SIDE}" stroke="{INK}"/>')
     parts += [
-        text(_x(share), _TOP + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
+        text(_x(share), top + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
         for share in (0, 0.25, 0.5, 0.75, 1)
     ]
-    parts.append(text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
-    parts.append(text(_LEFT, _TOP + 14, f"right: {sum(up)} (upward)", fill=BLUE, weight="600"))
-    parts.append(text(_LEFT, _TOP + 32, f"wrong: {sum(down)} (downward)", fill="#A84A00", weight="600"))
-    return svg(_TOP + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
+    parts.append(text(_LEFT + _SIDE / 2, top + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
+    parts.append(text(12, top + _PLOT_HEIGHT / 2, "samples", anchor="middle", size=12, rotate=-90))
+    parts.append(text(_LEFT, _TOP + 12, f"right: {sum(up):,} (upward)", fill=BLUE, weight="600"))
+    parts.append(
+        text(_LEFT + _SIDE, _TOP + 12, f"wrong: {sum(down):,} (downward)", anchor="end", fill="#A84A00", weight="600")
+    )
+    return svg(top + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
+
+
+def round_step(span: int) -> int:
+    """A step of 1, 2 or 5 times a power of ten, of which 3 to 7 fit into `span`."""
+    for power in range(12):
+        for unit in (1, 2, 5):
+            if span / (unit * 10**power) <= 7:
+                return unit * 10**power
+    return span
+
+
+def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]], columns: Sequence[str]) -> str:
+    """A confusion matrix as a figure: row = true class, column = what was predicted, color = share of the row."""
+    left, top, side = 78, 78, (WIDTH - 80) / len(columns)
+    parts = [
+        text(left + side * len(columns) / 2, 14, "predicted", anchor="middle", weight="600"),
+        text(12, top + side * len(classes) / 2, "true", anchor="middle", weight="600", rotate=-90),
+    ]
+    for j, name in enumerate(columns):
+        parts.append(text(left + side * (j + 0.5) + 4, top - 6, name, size=11, rotate=-45))
+    for i, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
+        y, total = top + side * i, sum(counts)
+        parts.append(text(left - 6, y + side / 2 + 4, name, anchor="end", size=11))
+        for j, count in enumerate(counts):
+            share = count / total if total else 0.0
+            background, ink = shade(share)
+            x = left + side * j
+            parts.append(rect(x, y, side - 1, side - 1, background))
+            size = 12 if side >= 48 else 10
+            parts.append(text(x + side / 2, y + side / 2 + 1, str(count), anchor="middle", size=size, fill=ink))
+            parts.append(
+                text(x + side / 2, y + side / 2 + 13, f"{share:.0%}", anchor="middle", size=size - 2, fill=ink)
+            )
+    return svg(top + side * len(classes) + 6, "Confusion matrix", parts)
+
+
+def shade(share: float) -> tuple[str, str]:
+    """Background and ink of a share 0..1: white to blue, and on it black or white, whichever is easier to read."""
+    # By the square root, so that rare confusions still show.
+    mix = math.sqrt(share)
+    color = tuple(round(255 + (end - 255) * mix) for end in (0, 90, 160))
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in color)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2.1
+    dark = (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05)
+    return f"rgb({color[0]},{color[1]},{color[2]})", "#000" if dark else "#fff"
 
 
 def counts(rows: Sequence[tuple[str, int]], name: str) -> str:
@@ -114,12 +180,14 @@ def counts(rows: Sequence[tuple[str, int]], name: str) -> str:
     return svg(y, name, parts)
 
 
-def differences(rows: Sequence[tuple[str, int, Estimate]], name: str) -> str:
+def differences(
+    rows: Sequence[tuple[str, int, Estimate]], name: str, sides: tuple[str, str] = ("A better", "B better")
+) -> str:
     """(class, samples, difference -1..1) as points with their intervals, left and right of a line at 0."""
     known = [abs(v) for _, _, e in rows for v in e if not math.isnan(v)]
     reach = max([0.01, *known])
     middle, scale = WIDTH / 2, (WIDTH / 2 - 40) / reach
-    parts = [text(0, 12, "A better", size=11), text(WIDTH, 12, "B better", anchor="end", size=11)]
+    parts = [text(0, 12, sides[0], size=11), text(WIDTH, 12, sides[1], anchor="end", size=11)]
     y = 32.0
     for label, samples, estimate in rows:
         parts.append(text(0, y, label, weight="600"))

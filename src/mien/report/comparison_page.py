@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -11,33 +12,40 @@ from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
 from mien.measure.metrics import Truth
 from mien.report import charts
-from mien.report.comparison_text import NO_FACE, p_text, plain, remarks, signed, totals, verdict
-from mien.report.evaluation_text import interval, percent
+from mien.report.comparison_text import NO_FACE, class_rows, p_text, plain, remarks, signed, totals, verdict
+from mien.report.evaluation_text import data_name, interval, percent
 from mien.report.html import fill, to_page
 from mien.report.thumbnails import face_url
 
 KINDS_SHOWN, FACES_SHOWN = 30, 36
 
+MINUS = "\N{MINUS SIGN}"
+
 
 def to_html(comparison: Comparison) -> str:
     """The page; under 3 MB whatever the data. Pictures it shows are read from their files again."""
     a, b, found = comparison.a, comparison.b, comparison.difference
+    name_a, name_b = model_names(comparison)
     body = fill(
         "comparison.html",
-        a=escape(a.title),
-        b=escape(b.title),
+        a=escape(name_a),
+        b=escape(name_b),
         sha256_a=a.model_sha256[:12],
         sha256_b=b.model_sha256[:12],
-        data=escape(a.data),
+        data=escape(data_name(a.data)),
         split=escape(a.split),
         samples=f"{found.samples:,}",
         classes=escape(", ".join(comparison.classes)),
-        verdict=escape(verdict(comparison)),
+        verdict=escape(typeset(verdict(comparison))),
         key_figures=_key_figures(comparison),
-        remarks="".join(f"<li>{escape(line)}</li>" for line in remarks(comparison)),
+        remarks="".join(f"<li>{escape(typeset(line))}</li>" for line in remarks(comparison)),
         totals=_totals(comparison),
         counts=_counts(comparison),
-        chart=charts.differences([(c.name, c.support, c.recall) for c in found.classes], "Recall, B minus A"),
+        chart=charts.differences(
+            [(c.name, c.support, c.recall) for c in found.classes],
+            f"Recall, {name_b} minus {name_a}",
+            (f"A better ({name_a})", f"B better ({name_b})"),
+        ),
         per_class=_per_class(comparison),
         disagreeing=f"{sum(d.count for d in found.disagreements):,} of {found.samples:,}",
         disagreements=_disagreements(comparison),
@@ -46,7 +54,7 @@ def to_html(comparison: Comparison) -> str:
         faces_a="".join(_face(comparison, i) for i in one_sided(comparison, "A")) or "<p>None.</p>",
         faces_b="".join(_face(comparison, i) for i in one_sided(comparison, "B")) or "<p>None.</p>",
     )
-    return to_page(f"{a.model} and {b.model} on {a.split}", body)
+    return to_page(f"{name_a} (A) and {name_b} (B) on {data_name(a.data)}, {a.split}", body)
 
 
 def one_sided(comparison: Comparison, right: str) -> list[int]:
@@ -63,10 +71,10 @@ def one_sided(comparison: Comparison, right: str) -> list[int]:
 def _key_figures(comparison: Comparison) -> str:
     found = comparison.difference
     figures = [
-        ("accuracy, B minus A", signed(found.accuracy.value), f"points {interval(found.accuracy)}"),
-        ("mean F1, B minus A", signed(found.macro_f1.value), f"points {interval(found.macro_f1)}"),
+        ("accuracy, B minus A", typeset(signed(found.accuracy.value)), f"points {typeset(interval(found.accuracy))}"),
+        ("mean F1, B minus A", typeset(signed(found.macro_f1.value)), f"points {typeset(interval(found.macro_f1))}"),
         ("McNemar", p_text(found.p_value), "more than chance below 0.05"),
-        ("same answer", percent(found.agreement), f"of the faces; Cohen's kappa {plain(found.kappa)}"),
+        ("same answer", percent(found.agreement), f"of the faces; Cohen's kappa {typeset(plain(found.kappa))}"),
     ]
     return "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
@@ -74,11 +82,26 @@ def _key_figures(comparison: Comparison) -> str:
     )
 
 
+def model_names(comparison: Comparison) -> tuple[str, str]:
+    """How a page calls A and B: their names, with the beginning of their hashes where the names are the same."""
+    a, b = comparison.a, comparison.b
+    if a.title != b.title:
+        return a.title, b.title
+    return f"{a.title} {a.model_sha256[:6]}", f"{b.title} {b.model_sha256[:6]}"
+
+
+def typeset(words: str) -> str:
+    """`words` with minus signs for the hyphens before numbers and between A and B."""
+    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, words).replace("B - A", f"B {MINUS} A")
+
+
 def _totals(comparison: Comparison) -> str:
     rows = [
-        (name, [a, b, f"{gap}<small>{ends}</small>" if ends else gap]) for name, a, b, gap, ends in totals(comparison)
+        (name, [a, b, typeset(f"{gap}<small>{ends}</small>" if ends else gap)])
+        for name, a, b, gap, ends in totals(comparison)
     ]
-    return _table(["", "A", "B", "B minus A"], rows)
+    name_a, name_b = model_names(comparison)
+    return _table(["", f"A: {name_a}", f"B: {name_b}", f"B {MINUS} A"], rows)
 
 
 def _counts(comparison: Comparison) -> str:
@@ -91,15 +114,15 @@ def _counts(comparison: Comparison) -> str:
 
 
 def _per_class(comparison: Comparison) -> str:
-    rows = [
-        (
-            c.name,
-            [f"{signed(e.value)}<small>{interval(e)}</small>" for e in (c.precision, c.recall, c.f1)]
-            + [f"{c.support:,}"],
-        )
-        for c in comparison.difference.classes
-    ]
-    return _table(["class", "precision", "recall", "F1", "samples"], rows)
+    parts: list[str] = []
+    for name, rows in class_rows(comparison):
+        cells = [
+            (label, [a, b, f"{typeset(signed(gap.value))}<small>{typeset(interval(gap))}</small>", f"{support:,}"])
+            for label, a, b, gap, support in rows
+        ]
+        parts.append(f'<h3>{name}</h3><div class="scroll">')
+        parts.append(_table(["class", "A", "B", f"B {MINUS} A", "samples"], cells) + "</div>")
+    return "".join(parts)
 
 
 def _disagreements(comparison: Comparison) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from mien._version import __version__
 from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
 from mien.measure.intervals import LEVEL, Estimate
-from mien.measure.significance import SIGNIFICANCE
+from mien.measure.scores import ClassScores
+from mien.measure.significance import SIGNIFICANCE, ClassDifference
 from mien.report.evaluation_text import interval, percent
 
 SCHEMA_VERSION = 1
@@ -184,6 +185,14 @@ def _model(evaluation: Evaluation) -> dict[str, object]:
         "macro_f1": _estimate(scores.macro_f1),
         "log_loss": _number(scores.log_loss),
         "calibration_error": _number(scores.calibration_error),
+        "per_class": {
+            c.name: {
+                "precision": _number(c.precision.value),
+                "recall": _number(c.recall.value),
+                "f1": _number(c.f1.value),
+            }
+            for c in scores.classes
+        },
     }
 
 
@@ -238,12 +247,32 @@ def _counts(comparison: Comparison) -> Iterator[str]:
 
 
 def _classes(comparison: Comparison) -> Iterator[str]:
-    width = max(len("B - A"), *(len(c) for c in comparison.classes))
-    heads = "".join(f"  {name:>9} {'95 %':<14}" for name in ("precision", "recall", "F1"))
-    yield f"{'B - A':{width}}{heads}  support"
-    for c in comparison.difference.classes:
-        cells = "".join(f"  {signed(e.value):>9} {interval(e):<14}" for e in (c.precision, c.recall, c.f1))
-        yield f"{c.name:{width}}{cells}  {c.support:7}"
+    """Precision, recall and F1 of each class, of A and of B, with the difference."""
+    width = max(9, *(len(c) for c in comparison.classes))
+    for number, (name, rows) in enumerate(class_rows(comparison)):
+        if number:
+            yield ""
+        yield f"{name:{width}}  {'A':>9}  {'B':>9}  {'B - A':>9} {'95 %':<14}  support"
+        for label, a, b, gap, support in rows:
+            yield f"{label:{width}}  {a:>9}  {b:>9}  {signed(gap.value):>9} {interval(gap):<14}  {support:7}"
+
+
+def class_rows(comparison: Comparison) -> list[tuple[str, list[tuple[str, str, str, Estimate, int]]]]:
+    """For precision, recall and F1: (class, A, B, B - A, samples) of every class."""
+    of_a, of_b = ({c.name: c for c in e.scores.classes} for e in (comparison.a, comparison.b))
+    measures: list[tuple[str, Callable[[ClassScores | ClassDifference], Estimate]]] = [
+        ("precision", lambda c: c.precision), ("recall", lambda c: c.recall), ("F1", lambda c: c.f1),
+    ]  # fmt: skip
+    return [
+        (
+            name,
+            [
+                (c.name, percent(of(of_a[c.name]).value), percent(of(of_b[c.name]).value), of(c), c.support)
+                for c in comparison.difference.classes
+            ],
+        )
+        for name, of in measures
+    ]
 
 
 def _disagreements(comparison: Comparison) -> Iterator[str]:

@@ -9,7 +9,7 @@ from mien.measure.evaluate import Evaluation
 from mien.measure.scores import Scores
 from mien.report import charts
 from mien.report import thumbnails as faces
-from mien.report.evaluation_text import course_lines, gap_sentence, interval, percent, remarks
+from mien.report.evaluation_text import course_lines, data_name, gap_sentence, interval, percent, remarks
 from mien.report.html import fill, to_page
 
 
@@ -21,7 +21,7 @@ def to_html(evaluation: Evaluation) -> str:
         "evaluation.html",
         model=escape(evaluation.title),
         sha256=evaluation.model_sha256[:12],
-        data=escape(evaluation.data),
+        data=escape(data_name(evaluation.data)),
         split=escape(evaluation.split),
         samples=f"{scores.samples:,}",
         key_figures=_key_figures(scores),
@@ -70,12 +70,9 @@ def _confusion(scores: Scores) -> str:
 
 def _cell(count: int, support: int, right: bool) -> str:
     share = count / support if support else 0.0
-    # White to the palette's blue, by the square root, so that rare confusions still show.
-    mix = math.sqrt(share)
-    red, green, blue = (round(255 + (end - 255) * mix) for end in (0, 90, 160))
-    ink = "#fff" if mix > 0.62 else "#1a1a1a"
+    background, ink = charts.shade(share)
     kind = ' class="right"' if right else ""
-    style = f"background:rgb({red},{green},{blue});color:{ink}"
+    style = f"background:{background};color:{ink}"
     return f'<td{kind} style="{style}">{count}<small>{share:.0%}</small></td>'
 
 

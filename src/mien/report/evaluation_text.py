@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from mien.measure.evaluate import Evaluation
 from mien.measure.intervals import Estimate
@@ -103,6 +104,11 @@ def found_accuracy(evaluation: Evaluation) -> float:
     """Share of right answers among the faces that were found; NaN without one."""
     confusion = evaluation.scores.confusion
     return float(confusion.trace() / confusion.sum()) if confusion.sum() else math.nan
+
+
+def data_name(path: str) -> str:
+    """How a page calls a data set: its path, or the folder's name where that is only dots (`.`, `../..`)."""
+    return path if path.strip("./\\") else Path(path).resolve().name or path
 
 
 def percent(value: float) -> str:

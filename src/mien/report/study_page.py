@@ -23,7 +23,7 @@ def to_html(study: Study) -> str:
     body = fill(
         "study.html",
         style=(resources.files("mien.report") / "study.css").read_text(encoding="utf-8"),
-        study=escape(study.name),
+        study=escape(study.name if study.name.lower().startswith("study") else f"Study {study.name}"),
         data=escape(study.data),
         finished=f"{len(study.finished):,}",
         wanted=f"{study.wanted:,}",

@@ -15,12 +15,14 @@ def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
 
 
 def text(
-    x: float, y: float, words: str, *, anchor: str = "start", size: int = 13, weight: str = "400", fill: str = INK
-) -> str:
-    """Words at a place; `words` is text, not markup."""
+    x: float, y: float, words: str, *, anchor: str = "start", size: int = 13, weight: str = "400", fill: str = INK,
+    rotate: float = 0,
+) -> str:  # fmt: skip
+    """Words at a place, turned clockwise by `rotate` degrees; `words` is text, not markup."""
+    turn = f' transform="rotate({rotate:g} {x:.1f} {y:.1f})"' if rotate else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-        f'fill="{fill}">{escape(words)}</text>'
+        f'fill="{fill}"{turn}>{escape(words)}</text>'
     )
 
 

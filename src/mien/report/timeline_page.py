@@ -156,7 +156,8 @@ def _lane(timeline: Timeline, lane: Lane) -> str:
     shape = shape_of(lane, timeline.start_s, timeline.end_s, Frame(0, 0, COLUMNS, 100))
     areas = "".join(f'<path class="c{k}" d="{path}"/>' for k, path in shape.areas.items())
     face = f'<img src="{jpeg_url(lane.thumbnail)}" alt="" width="56" height="56">' if lane.thumbnail else ""
-    times = f"{clock_time(lane.first_s)}–{clock_time(lane.last_s)}"
+    digits = _digits(timeline)
+    times = f"{clock_time(lane.first_s, digits)}–{clock_time(lane.last_s, digits)}"
     own = timeline.episodes_of(lane)
     about = _text(f"Track {lane.track}, {times}, {_count(len(own), 'episode')}")
     return (
@@ -239,8 +240,14 @@ def _packed(values: NDArray[Any]) -> str:
 
 
 def _about(timeline: Timeline) -> str:
-    span = f"{clock_time(timeline.start_s)} to {clock_time(timeline.end_s)}"
+    digits = _digits(timeline)
+    span = f"{clock_time(timeline.start_s, digits)} to {clock_time(timeline.end_s, digits)}"
     return f"{span}, {_count(len(timeline.lanes), 'track')}, {_count(len(timeline.episodes), 'episode')}."
+
+
+def _digits(timeline: Timeline) -> int:
+    """Decimals of the seconds of a time: one in a video of minutes, where a whole second would be too coarse."""
+    return int(timeline.end_s - timeline.start_s < 600)
 
 
 def _private(lanes: Sequence[Lane]) -> str:
@@ -254,18 +261,26 @@ def _totals(timeline: Timeline, drawn: set[int]) -> str:
     if not rows:
         return "<p>No episodes.</p>"
     lines: list[str] = []
+    digits = _digits(timeline)
     for lane in timeline.lanes:
         own = [rows.get((lane.track, c)) for c in classes]
         if lane.track in drawn and any(own):
             cells = "".join(f"<td>{t.seconds:.1f}<small>{t.episodes} ×</small></td>" if t else "<td></td>" for t in own)
             lines.append(
                 f'<tr><th scope="row"><a href="#track-{lane.track}">track {lane.track}</a></th>'
-                f"<td>{clock_time(lane.first_s)} to {clock_time(lane.last_s)}</td>{cells}</tr>"
+                f"<td>{clock_time(lane.first_s, digits)} to {clock_time(lane.last_s, digits)}</td>{cells}</tr>"
             )
+    missing = len(timeline.lanes) - len(lines)
+    note = (
+        f"<p>{_count(missing, 'track')} of {len(timeline.lanes)} {'is' if missing == 1 else 'are'} not in this table: "
+        "without an episode, or not drawn.</p>"
+        if missing
+        else ""
+    )
     heads = "".join(f'<th scope="col">{_swatch(timeline, c)}{_text(c)}</th>' for c in classes)
     return (
         f'<table><thead><tr><th scope="col">track</th><th scope="col">seen</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f"<tbody>{''.join(lines)}</tbody></table>{note}"
     )
 
 

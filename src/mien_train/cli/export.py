@@ -6,14 +6,17 @@ import shlex
 import sys
 from dataclasses import astuple, replace
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import registered
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
+    Color,
     ColorOption,
     MeanOption,
     ModuleOption,
@@ -38,7 +41,40 @@ mien export runs/first --data data/fer2013 --out first.onnx
 
 mien export face_expression.pth --network si100b --classes happy,neutral,sad --out student.onnx
 
-mien export face_expression.pth --module my_net/classify.py:makeEmotionNet --data images --out student.onnx"""
+mien export face_expression.pth --module my_net/classify.py:makeEmotionNet --data images --out student.onnx
+
+mien export default --for si100b-bench --out entry.onnx
+
+mien export student.onnx --layout nchw --mean 0.5 --std 0.5 --output logits --out plain.onnx"""
+
+
+PLAIN = "For another program than mien"
+
+
+class Target(str, Enum):
+    """Programs that take an ONNX file of a fixed kind."""
+
+    si100b_bench = "si100b-bench"
+
+
+class Layout(str, Enum):
+    """Order of a plain file's input."""
+
+    nchw = "nchw"
+
+
+class Output(str, Enum):
+    """What a plain file gives."""
+
+    logits = "logits"
+    probabilities = "probabilities"
+
+
+class Prior(str, Enum):
+    """How frequent the classes are taken to be."""
+
+    trained = "trained"
+    even = "even"
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +108,40 @@ def export(
     label_answer: Annotated[
         str, typer.Option(help="For a run that learnt votes too: what the answer by the labels is called.")
     ] = "labels",
+    target: Annotated[
+        Target | None,
+        typer.Option("--for", help="Of a bundle: write what this program takes.", rich_help_panel=PLAIN),
+    ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            help="Of a bundle: write a plain ONNX file that takes float32 [B, C, S, S].", rich_help_panel=PLAIN
+        ),
+    ] = None,
+    output: Annotated[
+        Output, typer.Option("--output", help="Of a plain ONNX file.", rich_help_panel=PLAIN)
+    ] = Output.logits,
+    prior: Annotated[
+        Prior | None,
+        typer.Option(
+            "--prior",
+            help="Of a plain ONNX file: even takes out how frequent each class was in training; default: trained, and "
+            "even for si100b-bench.",
+            rich_help_panel=PLAIN,
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="Of a plain ONNX file: which answer.", rich_help_panel=PLAIN)
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:
-    """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal."""
+    """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal.
+
+    A bundle becomes a plain ONNX file for another program with --for or --layout.
+    """
+    if target or layout:
+        _export_plain(str(run), out, target, mean, std, size, color, output, prior, answer, overwrite)
+        return
     about_weights = WeightOptions(network, module, classes, size, color, mean, std)
     if run.is_file() or (run.suffix in (".pth", ".pt") and not run.is_dir()):
         with named_extra():
@@ -92,6 +159,40 @@ def export(
         )
     for line in result.lines():
         typer.echo(line)
+
+
+def _export_plain(
+    model: str, out: Path, target: Target | None, mean: str, std: str, size: str, color: Color | None, output: Output,
+    prior: Prior | None, answer: str | None, overwrite: bool,
+) -> None:  # fmt: skip
+    from mien.model.bundle import load_bundle
+
+    with named_extra():
+        from mien_train.bundles.plain_onnx import PlainFormat, bench_format, export_plain
+
+    bundle = load_bundle(registered(model) or model)
+    chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.answer()
+    if target:
+        if any((mean, std, size, color)):
+            raise typer.BadParameter(f"--mean, --std, --size and --color are fixed with --for {target.value}")
+        wanted = bench_format(bundle, prior.value if prior else "even")
+        chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.label_answer
+    else:
+        sides = height_width(size)
+        wanted = PlainFormat(
+            mean=numbers(mean, "--mean") or (0.0,),
+            std=numbers(std, "--std") or (1.0,),
+            side=sides[0] if sides else None,
+            channels={"gray": 1, "rgb": 3}.get(color.value) if color else None,
+            output=output.value,
+            prior=prior.value if prior else "trained",
+        )
+    data = export_plain(bundle, out, wanted, answer=chosen, overwrite=overwrite)
+    named = f", answer {chosen.name}" if chosen.name else ""
+    typer.echo(
+        f"{out}: {len(data) / 1e6:.1f} MB, plain ONNX without a manifest{named}, {wanted.output} of "
+        f"{', '.join(wanted.classes or chosen.classes)}, prior {wanted.prior}"
+    )
 
 
 def student_options(given: WeightOptions) -> StudentOptions:

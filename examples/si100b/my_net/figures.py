@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
+from mien.output.draw import ink_on
+
 from .display import has_display, new_file
 from .measures import Matrix
 
@@ -70,20 +72,15 @@ def plotConfusionMatrix(matrix: Matrix, classes: Sequence[str]) -> Path | None:
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in [(r, c) for r in range(len(classes)) for c in range(len(classes))]:
         share = shares[row, column]
+        background = plt.get_cmap("Blues")(share)[:3]
+        ink = "#{:02x}{:02x}{:02x}".format(*ink_on(tuple(round(255 * part) for part in background)))
         text = f"{matrix[row, column]}\n{share:.1%}"
-        axes.text(column, row, text, ha="center", va="center", color=_ink(share))
+        axes.text(column, row, text, ha="center", va="center", color=ink)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), classes)
     figure.colorbar(shown, ax=axes, format=PercentFormatter(1.0), label="share of the true class")
     return _show(figure, "confusion", vectors=True)
-
-
-def _ink(share: float) -> str:
-    """Black or white, whichever is easier to read on this shade (WCAG 2.1 relative luminance)."""
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in plt.get_cmap("Blues")(share)[:3]]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
 def _show(figure: Figure, name: str, *, vectors: bool = False) -> Path | None:

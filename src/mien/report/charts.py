@@ -14,6 +14,7 @@ import numpy as np
 from mien.measure import metrics, ranking
 from mien.measure.intervals import Estimate
 from mien.measure.scores import ClassScores
+from mien.output.draw import ink_on
 from mien.report.svg import BLUE, GRID, INK, VERMILION, WIDTH, rect, svg, text
 
 LINES = (
@@ -159,11 +160,8 @@ def shade(share: float) -> tuple[str, str]:
     """Background and ink of a share 0..1: white to blue, and on it black or white, whichever is easier to read."""
     # By the square root, so that rare confusions still show.
     mix = math.sqrt(share)
-    color = tuple(round(255 + (end - 255) * mix) for end in (0, 90, 160))
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in color)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2.1
-    dark = (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05)
-    return f"rgb({color[0]},{color[1]},{color[2]})", "#000" if dark else "#fff"
+    red, green, blue = (round(255 + (end - 255) * mix) for end in (0, 90, 160))
+    return f"rgb({red},{green},{blue})", "#{:02x}{:02x}{:02x}".format(*ink_on((red, green, blue)))
 
 
 def counts(rows: Sequence[tuple[str, int]], name: str) -> str:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mien.errors import OutputError
+from mien.files import write_bytes
 from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
 from mien.report import charts
@@ -58,20 +58,16 @@ def write_figures(figures: dict[str, str], folder: Path) -> tuple[list[Path], st
     """
     written: list[Path] = []
     note = ""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, chart in figures.items():
-            alone = standalone(chart)
-            written.append(folder / f"{name}.svg")
-            written[-1].write_text(alone, encoding="utf-8")
-            pdf = _to_pdf(alone)
-            if pdf is None:
-                note = "PDF figures need svglib; run: pip install 'mien[figures]'"
-                continue
-            written.append(folder / f"{name}.pdf")
-            written[-1].write_bytes(pdf)
-    except OSError as error:
-        raise OutputError(f"{folder}: figures cannot be written ({error.strerror or error})") from error
+    for name, chart in figures.items():
+        alone = standalone(chart)
+        written.append(folder / f"{name}.svg")
+        write_bytes(written[-1], alone.encode())
+        pdf = _to_pdf(alone)
+        if pdf is None:
+            note = "PDF figures need svglib; run: pip install 'mien[figures]'"
+            continue
+        written.append(folder / f"{name}.pdf")
+        write_bytes(written[-1], pdf)
     return written, note
 
 

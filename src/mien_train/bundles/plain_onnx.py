@@ -17,7 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.errors import OutputError, TrainingError
+from mien.errors import TrainingError
+from mien.files import write_bytes
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer, InputSpec
 from mien.model.session import Session
@@ -129,14 +130,7 @@ def export_plain(bundle: Bundle, out: Path, wanted: PlainFormat, *, answer: Answ
     onnx.checker.check_model(plain)
     data = plain.SerializeToString()
     _compare(data, bundle, wanted, answer)
-    temporary = out.with_name(out.name + ".tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
+    write_bytes(out, data)
     return data
 
 
@@ -279,11 +273,11 @@ def _compare(data: bytes, bundle: Bundle, wanted: PlainFormat, answer: Answer) -
         return  # another size or color goes through a resize that only the file has
     pixels = np.random.default_rng(0).integers(0, 256, (3, spec.height, spec.width, spec.channels), dtype=np.uint8)
     shown = pixels[..., ::-1] if spec.color == "bgr" else pixels
-    scaled = (shown.astype(np.float32) / 255 - np.float32(wanted.mean)) / np.float32(wanted.std)
+    scaled = (shown / 255 - np.array(wanted.mean)) / np.array(wanted.std)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    found = np.asarray(session.run(None, {"input": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})[0])
+    found = np.asarray(session.run(None, {"input": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)})[0])
     model = Session(bundle, threads=1, answer=answer.name or None)
     probabilities, logits = model.run(pixels)
     scores = logits / answer.calibration.temperature if answer.outputs.logits else np.log(probabilities)

@@ -463,3 +463,26 @@ def test_training_goes_on_from_a_student_s_weights(
         assert "opening the run runs it" in error
         assert open_run(Path("run"), f"{code}:{name}").classes == CLASSES
     assert mien("train", data, "--out", "other", "--recipe", "few.toml", "--module", "a.py:b")[0] == 2
+
+
+def test_a_refused_recipe_leaves_the_folder_free(data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]]):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("epochs = 1\nbatch_size = 4096\n")
+    command = ("train", data, "--out", tmp_path / "run", "--recipe", recipe)
+    code, _, error = mien(*command)
+    assert code == 2
+    assert "do not fill one batch" in error
+    assert not (tmp_path / "run/run.json").exists()
+    recipe.write_text("epochs = 1\nbatch_size = 16\nsize = 16\n[network]\nwidths = [4]\nblocks = [1]\n")
+    assert mien(*command)[0] == 0
+
+
+def test_too_few_steps_are_mentioned(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    from mien_train.recipe import Recipe
+    from mien_train.run.loop import train as train_loop
+
+    network = {"widths": (4,), "blocks": (1,)}
+    recipe = Recipe.model_validate({"network": network, "size": 16, "epochs": 1, "batch_size": 16})
+    train_loop(data, tmp_path / "run", recipe)
+    assert "give 2 steps an epoch and 2 in all; expected 300 or more" in caplog.text
+    assert "take batch_size = 4" in caplog.text

@@ -29,7 +29,7 @@ from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe, parse_recipe
 
 RUN_VERSION = 1
-CHECKPOINT, HISTORY, WEIGHTS = "checkpoint.pt", "history.jsonl", "weights.pt"
+ABOUT, CHECKPOINT, HISTORY, WEIGHTS = "run.json", "checkpoint.pt", "history.jsonl", "weights.pt"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def claim(
     Raises:
         TrainingError: the folder holds another run; the difference is in the message.
     """
-    path = run / "run.json"
+    path = run / ABOUT
     wanted = {
         "recipe": recipe.model_dump(mode="json"),
         "data_fingerprint": data.fingerprint,

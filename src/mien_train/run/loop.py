@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from mien.detect import default_detector_name, make_detector
-from mien.errors import TrainingError
+from mien.errors import MienError, TrainingError
 from mien_train.data.detected_views import detected_views
-from mien_train.data.packs import TrainingData, kept, load_training_data
+from mien_train.data.packs import EXCLUDED_FILE, TrainingData, kept, load_training_data
 from mien_train.data.soft_targets import SUFFIX, load_soft_targets
 from mien_train.data.tensors import input_spec, resolve_precision
 from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe
 from mien_train.run.distillation import Panel, open_panel, teacher_targets
-from mien_train.run.folder import WEIGHTS, Epoch, append_history, claim, save_state
+from mien_train.run.folder import ABOUT, WEIGHTS, Epoch, append_history, claim, save_state
 from mien_train.run.process_group import Group, joined
 from mien_train.run.trainer import StepCallback, Trainer, spread_over
 
@@ -28,6 +28,9 @@ _log = logging.getLogger("mien")
 
 FEW = 10
 """A class with fewer training pictures than this is mentioned: it cannot be learnt well."""
+
+FEW_STEPS = 300
+"""Fewer steps of the optimizer in all are mentioned: the weights hardly move from chance."""
 
 ASKING, FRAMING = "asking the teachers", "finding faces"
 """What is prepared before the first epoch, for people."""
@@ -86,14 +89,24 @@ def train(
             "processes": group.size,
             "device": group.device.type,
         }
+        fresh = group.decide(lambda: not (run / ABOUT).exists())
         group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
         if group.first:
             _mention_unread(data)
             _mention_few(data)
-        people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
-        trainer = Trainer(
-            recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, on_prepare), people
-        )
+        try:
+            people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
+            trainer = Trainer(
+                recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, on_prepare), people
+            )
+        except MienError:
+            # Refused before the first step: another recipe may have the folder.
+            if fresh and group.first:
+                for name in (ABOUT, EXCLUDED_FILE):
+                    (run / name).unlink(missing_ok=True)
+            raise
+        if group.first:
+            _mention_steps(recipe, trainer.steps, len(data.train_rows))
         for epoch in range(trainer.restore(run), recipe.epochs):
             result = trainer.run_epoch(epoch, on_step if group.first else lambda epoch, step, steps: None)
             if group.first:
@@ -127,6 +140,19 @@ def _mention_few(data: TrainingData) -> None:
     few = [f"{name} ({count})" for name, count in zip(data.train.classes, counts, strict=True) if count < FEW]
     if few:
         _log.warning("few training pictures: %s", ", ".join(few))
+
+
+def _mention_steps(recipe: Recipe, steps: int, pictures: int) -> None:
+    """Say so where the optimizer takes too few steps to learn anything: with few pictures, batches must be small."""
+    total = steps * recipe.epochs
+    if total >= FEW_STEPS:
+        return
+    smaller = max(2 ** int(np.log2(max(pictures * recipe.epochs / FEW_STEPS, 1))), 4)
+    remedy = f"take batch_size = {smaller}" if smaller < recipe.batch_size else "train for more epochs"
+    _log.warning(
+        "%d pictures in batches of %d give %d steps an epoch and %d in all; expected %d or more to learn from: %s",
+        pictures, recipe.batch_size, steps, total, FEW_STEPS, remedy,
+    )  # fmt: skip
 
 
 def _prepare(

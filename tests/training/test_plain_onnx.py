@@ -40,7 +40,7 @@ def faces() -> list[Image.Image]:
     return [whole.crop((150 + i, 20, 310 + 3 * i, 180 + 2 * i)) for i in range(0, 40, 8)]
 
 
-@pytest.mark.parametrize("prior", ["trained", "even"])
+@pytest.mark.parametrize("prior", ["training", "even"])
 def test_the_contest_s_file_answers_as_the_bundle_does(prior: str, mien: Run, tmp_path: Path):
     out = tmp_path / "entry.onnx"
     code, text, _ = mien("export", "default", "--for", "si100b-bench", "--prior", prior, "--out", out)
@@ -116,7 +116,7 @@ def test_a_bundle_that_does_not_fit_is_refused(mien: Run, tmp_path: Path):
         (("--for", "si100b-bench"), "the contest wants the classes angry"),
         (("--layout", "nchw", "--mean", "0.1,0.2"), "for each of 1 channels"),
         (("--layout", "nchw", "--std", "0"), "positive std"),
-        (("--layout", "nchw", "--prior", "even"), "does not say which share"),
+        (("--layout", "nchw", "--prior", "even"), "does not say how common each class was"),
         (("--for", "si100b-bench", "--mean", "0.5"), "are fixed with"),
     ):
         code, _, error = mien("export", path, *options, "--out", tmp_path / "p.onnx")

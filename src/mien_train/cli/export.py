@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import registered
+from mien.cli.options import PriorStrengthOption, registered
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
@@ -32,6 +32,7 @@ from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
+    from mien.model.prior import Prior
     from mien_train.bundles.export_run import Exported
     from mien_train.networks.student_network import StudentOptions
 
@@ -68,13 +69,6 @@ class Output(str, Enum):
 
     logits = "logits"
     probabilities = "probabilities"
-
-
-class Prior(str, Enum):
-    """How frequent the classes are taken to be."""
-
-    trained = "trained"
-    even = "even"
 
 
 def register(app: typer.Typer) -> None:
@@ -122,14 +116,15 @@ def export(
         Output, typer.Option("--output", help="Of a plain ONNX file.", rich_help_panel=PLAIN)
     ] = Output.logits,
     prior: Annotated[
-        Prior | None,
+        str,
         typer.Option(
             "--prior",
-            help="Of a plain ONNX file: even takes out how frequent each class was in training; default: trained, and "
-            "even for si100b-bench.",
+            help="Of a plain ONNX file: mix of classes to expect: training, even, or a JSON or CSV file of shares. "
+            "Default: training; even for si100b-bench.",
             rich_help_panel=PLAIN,
         ),
-    ] = None,
+    ] = "",
+    prior_strength: PriorStrengthOption = 1.0,
     answer: Annotated[
         str | None, typer.Option("--answer", help="Of a plain ONNX file: which answer.", rich_help_panel=PLAIN)
     ] = None,
@@ -140,7 +135,10 @@ def export(
     A bundle becomes a plain ONNX file for another program with --for or --layout.
     """
     if target or layout:
-        _export_plain(str(run), out, target, mean, std, size, color, output, prior, answer, overwrite)
+        from mien.model.prior import EVEN, TRAINING, as_prior
+
+        mix = as_prior(prior or (EVEN if target else TRAINING), prior_strength)
+        _export_plain(str(run), out, target, mean, std, size, color, output, mix, answer, overwrite)
         return
     about_weights = WeightOptions(network, module, classes, size, color, mean, std)
     if run.is_file() or (run.suffix in (".pth", ".pt") and not run.is_dir()):
@@ -163,7 +161,7 @@ def export(
 
 def _export_plain(
     model: str, out: Path, target: Target | None, mean: str, std: str, size: str, color: Color | None, output: Output,
-    prior: Prior | None, answer: str | None, overwrite: bool,
+    prior: Prior, answer: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     from mien.model.bundle import load_bundle
 
@@ -175,7 +173,7 @@ def _export_plain(
     if target:
         if any((mean, std, size, color)):
             raise typer.BadParameter(f"--mean, --std, --size and --color are fixed with --for {target.value}")
-        wanted = bench_format(bundle, prior.value if prior else "even")
+        wanted = bench_format(bundle, prior)
         chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.label_answer
     else:
         sides = height_width(size)
@@ -185,7 +183,7 @@ def _export_plain(
             side=sides[0] if sides else None,
             channels={"gray": 1, "rgb": 3}.get(color.value) if color else None,
             output=output.value,
-            prior=prior.value if prior else "trained",
+            prior=prior,
         )
     data = export_plain(bundle, out, wanted, answer=chosen, overwrite=overwrite)
     named = f", answer {chosen.name}" if chosen.name else ""

@@ -31,6 +31,7 @@ report
 registry
 web
 serve
+distributed
 cli
 __main__
 """

@@ -212,9 +212,14 @@ _worker: tuple[Job, Recognizer] | None = None
 
 def _begin(job: Job) -> None:
     global _worker
+    begin_worker()
+    _worker = (job, job.recognizer())
+
+
+def begin_worker() -> None:
+    """In a new process: leave Ctrl-C to the main one, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _worker = (job, job.recognizer())
 
 
 def _leave_with_parent() -> None:
@@ -228,11 +233,12 @@ def _work(chunk: Sequence[Numbered]) -> Done:
     assert _worker
     job, recognizer = _worker
     recognizer.clock.seconds.clear()
-    results = [(number, _without_pixels(result)) for number, result in _read_here(chunk, job, recognizer)]
+    results = [(number, without_pixels(result)) for number, result in _read_here(chunk, job, recognizer)]
     return results, dict(recognizer.clock.seconds)
 
 
-def _without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
+def without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
+    """The same result without its picture, as it goes to another process."""
     if isinstance(result, Failure):
         return result
     return replace(result, frame=replace(result.frame, image=None))

@@ -10,6 +10,7 @@
     ├── TrainingError       a recipe or run that cannot go on
     ├── RegistryError       a model name or version that is not there
     ├── ServeError          a server that cannot start, or a request that it cannot answer
+    ├── StoreError          an object store that cannot be reached or used
     └── OutputError         a result that cannot be written
 
 A message says what was expected, what was found, and what to do about it. Where an argument of the call would help, the
@@ -32,6 +33,7 @@ __all__ = [
     "RegistryError",
     "Remedy",
     "ServeError",
+    "StoreError",
     "TrainingError",
 ]
 
@@ -105,6 +107,10 @@ class RegistryError(MienError):
 
 class ServeError(MienError):
     """A server cannot start, or cannot answer a request."""
+
+
+class StoreError(MienError):
+    """An object store cannot be reached or used."""
 
 
 class OutputError(MienError):

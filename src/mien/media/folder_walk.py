@@ -52,7 +52,7 @@ def find_media(folder: Path, *, videos: bool = True) -> FoundMedia:
         where = Path(str(error.filename))
         found.problems.append((where, f"{where}: this folder cannot be searched ({reason(error)})"))
 
-    for path in _walk(folder, note):
+    for path in walk_folder(folder, note):
         kind = kind_by_name_or_content(path)
         if kind == "picture":
             found.pictures.append(path)
@@ -90,7 +90,7 @@ def counted(passed_over: Mapping[str, int]) -> str:
     return f"{total} other file{'s' * (total != 1)} ({', '.join(named)})"
 
 
-def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+def walk_folder(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """Every file below `folder` that is not hidden."""
     for parent, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -18,6 +18,7 @@ from mien.errors import MienError, OutputError, Remedy, reason
 from mien.files import replacing
 from mien.output.files import check_free
 from mien.output.journal import About, Journal, Progress
+from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
 from mien.output.rows import Cell, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
 
@@ -49,7 +50,7 @@ def open_writer(
         found = repr(suffix) if suffix else "a name without a suffix"
         raise OutputError(f"{path}: expected one of {', '.join(SUFFIXES)} for results, found {found}")
     if suffix == ".parquet":
-        _pyarrow()
+        pyarrow()
     partial = path.with_name(path.name + ".partial")
     try:
         if resume and run is not None and partial.exists():
@@ -233,30 +234,13 @@ def _note(error: BaseException, text: str) -> None:
         cast(Any, error).add_note(text)
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError:
-        raise OutputError(
-            "a .parquet file needs pyarrow: pip install 'mien[parquet]' (.jsonl and .csv need nothing)"
-        ) from None
-
-
 def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
-    arrow, parquet = _pyarrow()
-    kinds = dict.fromkeys(columns(classes), arrow.float64())
-    kinds |= dict.fromkeys(("source", "detector", "label", "error", "answer"), arrow.string())
-    kinds |= dict.fromkeys(("frame", "face", "track"), arrow.int64())
-    schema = arrow.schema(list(kinds.items()))
+    parquet: Any = import_module("pyarrow.parquet")
     with (
         replacing(target) as temporary,
         lines.open("rb") as file,
         temporary.open("wb") as out,
-        parquet.ParquetWriter(out, schema) as writer,
+        parquet.ParquetWriter(out, arrow_schema(classes)) as writer,
     ):
-        while rows := [flat(json.loads(line), classes) for line in islice(file, PARQUET_ROWS)]:
-            writer.write_table(arrow.Table.from_pylist([_encodable(row) for row in rows], schema))
-
-
-def _encodable(cells: dict[str, Cell]) -> dict[str, Cell]:
-    return {name: utf8(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+        while rows := [json.loads(line) for line in islice(file, PARQUET_ROWS)]:
+            writer.write_batch(arrow_rows(rows, classes))

@@ -1,0 +1,36 @@
+"""Scoring what one machine cannot hold: shards, and engines that only schedule them.
+
+```python
+from mien.batch import Job
+from mien.distributed import LocalEngine, score
+
+totals = score("s3://photos/2025", "s3://results/2025", Job("default", "yunet"), engine=LocalEngine(8))
+```
+"""
+
+from __future__ import annotations
+
+from mien.distributed.batches import batch_schema, read_batch
+from mien.distributed.engine import Done, Engine
+from mien.distributed.local import LocalEngine
+from mien.distributed.plan import Plan, make_plan
+from mien.distributed.ray_engine import RayEngine
+from mien.distributed.run import Totals, score
+from mien.distributed.shard import score_shard, try_shard
+from mien.distributed.work import Work
+
+__all__ = [
+    "Done",
+    "Engine",
+    "LocalEngine",
+    "Plan",
+    "RayEngine",
+    "Totals",
+    "Work",
+    "batch_schema",
+    "make_plan",
+    "read_batch",
+    "score",
+    "score_shard",
+    "try_shard",
+]

@@ -27,6 +27,7 @@ from mien.distributed.sources import Key, list_source
 from mien.distributed.stores import open_store
 from mien.errors import MediaError, OutputError, StoreError
 from mien.media import Clip
+from mien.model.prior import Prior
 from tests.distributed.conftest import SHARD, ordered, rows_in
 
 pytest.importorskip("pyarrow")
@@ -111,6 +112,8 @@ def test_another_run_is_refused_with_the_difference(photos: Path, tiny: Job, tmp
         score(str(photos), out, replace(tiny, detector="haar"), engine=Here())
     with pytest.raises(OutputError, match="model_sha256 was"):
         score(str(photos), out, replace(tiny, model="small"), engine=Here())
+    with pytest.raises(OutputError, match=r"prior was null, is .*\"sad\": 1"):
+        make_plan(str(photos), out, replace(tiny, prior=Prior("mine", {"sad": 1, "happy": 1, "neutral": 1})))
     with pytest.raises(OutputError, match="clip was"):
         score(str(photos), out, replace(tiny, clip=Clip(1.0)), engine=Here())
     with pytest.raises(OutputError, match="source was"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mien.batch import Job
+from mien.detect import default_detector_name
 from mien.distributed.shard import read_keys
 from mien.distributed.sources import KEY_COLUMNS, Key
 from mien.distributed.work import recognizer_for
@@ -19,7 +20,7 @@ from mien.records import Failure, Frame
 BYTES_COLUMNS = ("content", "bytes", "image", "data")
 """Columns that are taken for the pictures' own bytes, if they are binary."""
 
-DEFAULT_JOB = Job("default", "yunet")
+DEFAULT_JOB = Job("default", default_detector_name())
 
 
 def batch_schema(job: Job = DEFAULT_JOB) -> Any:

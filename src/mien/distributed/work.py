@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import platformdirs
 
 from mien._version import __version__
@@ -92,24 +93,29 @@ def recognizer_of(work: Work) -> Recognizer:
             f"this worker has mien {__version__}, and the run was planned with {work.version}; install the same "
             "version everywhere"
         )
-    return _recognizer(work.out, work.job, work.model, work.detector_model)
+    return _recognizer(pickle.dumps(work))
 
 
 def recognizer_for(job: Job) -> Recognizer:
     """The recognizer for a job, one thread, made once in a process."""
-    return _made(replace(job, threads=1, drawing=None))
+    return _made(pickle.dumps(replace(job, threads=1, drawing=None)))
+
+
+# Both by what is sent to workers: what a job may hold, such as a prior's shares, has no hash.
+@lru_cache(maxsize=2)
+def _recognizer(pickled: bytes) -> Recognizer:
+    work: Work = pickle.loads(pickled)
+    own = _fetched(work.out, work.detector_model) if work.detector_model else None
+    return recognizer_for(replace(work.job, model=str(_fetched(work.out, work.model)), detector_model=own))
 
 
 @lru_cache(maxsize=2)
-def _recognizer(out: str, job: Job, model: SharedFile, detector_model: SharedFile | None) -> Recognizer:
-    own = _fetched(out, detector_model) if detector_model else None
-    return recognizer_for(replace(job, model=str(_fetched(out, model)), detector_model=own))
-
-
-@lru_cache(maxsize=2)
-def _made(job: Job) -> Recognizer:
-    cv2.setNumThreads(1)  # as many workers as cores: more threads only get in each other's way
-    return job.recognizer()
+def _made(pickled: bytes) -> Recognizer:
+    job: Job = pickle.loads(pickled)
+    recognizer = job.recognizer()
+    if opencv := sys.modules.get("cv2"):  # where a detector uses it
+        cast(Any, opencv).setNumThreads(1)  # as many workers as cores: more threads get in each other's way
+    return recognizer
 
 
 def _share(out: str, data: bytes) -> str:

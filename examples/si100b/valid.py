@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
 import my_net
 import numpy as np
@@ -15,9 +17,15 @@ PATH, WEIGHTS, BATCH_SIZE = "./images/", "./face_expression.pth", 32
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", default=WEIGHTS, help=f"default: {WEIGHTS}")
+    parser.add_argument("--out", default="figures", help="folder of the figures; default: figures")
+    options = parser.parse_args()
+    my_net.display.FOLDER = Path(options.out)
+
     # Steps 1 and 2: the weights, and pictures that training has not seen.
     test_loader, classes = my_net.utility.loadTest(PATH, BATCH_SIZE)
-    model = my_net.utility.loadTrained(WEIGHTS, len(classes))
+    model = my_net.utility.loadTrained(options.weights, len(classes))
 
     # Step 3: predicted labels of one batch.
     X, labels = next(iter(test_loader))

@@ -142,6 +142,7 @@ def script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 def run_file(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", [name, *arguments])
+    sys.modules["my_net"].display.FOLDER = Path("figures")
     runpy.run_path(name, run_name="__main__")
 
 
@@ -155,13 +156,26 @@ def test_lecture_5_runs_unchanged(course: Path):
 
 
 def test_the_course_s_own_script_trains(course: Path, my_net: ModuleType, monkeypatch, tmp_path: Path, capsys):
-    weights = (course / "face_expression.pth").read_bytes()
-    run_file("train_emotion_classifier.py", monkeypatch, "--epochs", "1")
+    before = (course / "face_expression.pth").read_bytes()
+    with pytest.raises(SystemExit, match="exists already"):  # nothing is overwritten
+        run_file("train_emotion_classifier.py", monkeypatch, "--epochs", "1")
+    changes = ("--widths", "8,16,16,16", "--batch-norm", "--attention", "--dropout", "0.3", "--hidden", "20")
+    made = ("--weights", "bonus.pth", "--out", str(tmp_path / "f"))
+    run_file("train_emotion_classifier.py", monkeypatch, "--epochs", "1", *made, *changes)
+    capsys.readouterr()
+    run_file("bonus.py", monkeypatch)  # the changed network beside the first one
+    out = capsys.readouterr().out
+    assert out.count("total ") == 3
+    assert "McNemar's exact test: p = " in out
+    assert (tmp_path / "f/curves.png").is_file()
+    assert (course / "face_expression.pth").read_bytes() == before
+
+    run_file("train_emotion_classifier.py", monkeypatch, "--epochs", "1", "--overwrite")
     out = capsys.readouterr().out
     assert re.search(r"epoch 1/1  loss \d\.\d+  accuracy \d+\.\d\d%", out)
     assert (course / "figures/curves.png").is_file()
     assert set(torch.load("face_expression.pth", weights_only=True)) == set(EmotionNet(3).state_dict())
-    (course / "face_expression.pth").write_bytes(weights)
+    (course / "face_expression.pth").write_bytes(before)
 
 
 def test_lecture_5_solved_prints_the_lines(my_net: ModuleType, monkeypatch, capsys):
@@ -190,7 +204,8 @@ def test_the_notebook_runs_from_top_to_bottom(my_net: ModuleType, capsys):
             assert cell["outputs"] == []  # no pictures of people in the repository
             exec("".join(cell["source"]), names)
     assert len(names["truth"]) == 39  # type: ignore[arg-type]
-    assert capsys.readouterr().out.count("total:") == 6
+    assert capsys.readouterr().out.count("total:") == 10
+    Path("bonus.pth").unlink()
 
 
 def test_the_numbers_are_those_of_scikit_learn(my_net: ModuleType):

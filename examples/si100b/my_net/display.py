@@ -51,7 +51,8 @@ def windows_to_files() -> None:
 def new_file(name: str, suffix: str) -> Path:
     """A path in `figures/` that this script has not written yet: `name.png`, `name-2.png`, ..."""
     name = re.sub(r"[^\w-]+", "-", name).strip("-").lower() or "figure"
-    count = _written[name + suffix] = _written.get(name + suffix, 0) + 1
+    key = f"{FOLDER}/{name}{suffix}"
+    count = _written[key] = _written.get(key, 0) + 1
     FOLDER.mkdir(parents=True, exist_ok=True)
     return FOLDER / (f"{name}{suffix}" if count == 1 else f"{name}-{count}{suffix}")
 

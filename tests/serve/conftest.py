@@ -78,7 +78,8 @@ def start(**options: Any) -> Running:
 
     def stop_and_wait() -> None:
         server.client.close()
-        stop()
+        if thread.is_alive():
+            stop()
         thread.join(30)
 
     server.stop = stop_and_wait

@@ -1,0 +1,48 @@
+"""`/openapi.json` is true: schemathesis invents requests, and every answer must be one that the document names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.serve.conftest import Running
+
+schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+
+EXAMPLES = 8
+"""Requests invented for each operation; enough to find a wrong document, few enough for every run."""
+
+
+def test_every_answer_is_one_that_the_document_names(server: Running):
+    from schemathesis import checks
+    from schemathesis.specs.openapi import checks as openapi
+
+    interface = schemathesis.openapi.from_url(f"{server.url}openapi.json")
+    wanted = [
+        checks.not_a_server_error,
+        openapi.status_code_conformance,
+        openapi.content_type_conformance,
+        openapi.response_schema_conformance,
+    ]
+    operations = [result.ok() for result in interface.get_all_operations()]
+    assert len(operations) == len(server.client.get("/openapi.json").json()["paths"])
+    for operation in operations:
+        for mode in schemathesis.GenerationMode:
+
+            @settings(
+                max_examples=EXAMPLES,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def ask(case: Any) -> None:
+                case.call_and_validate(checks=wanted)
+
+            try:
+                ask()
+            except Exception as error:
+                if type(error).__name__ != "Unsatisfiable":  # an operation without parameters cannot be asked wrongly
+                    raise

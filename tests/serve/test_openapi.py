@@ -11,7 +11,7 @@ from tests.serve.conftest import Running
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Requests invented for each operation; enough to find a wrong document, few enough for every run."""
 
 
@@ -27,7 +27,8 @@ def test_every_answer_is_one_that_the_document_names(server: Running):
         openapi.response_schema_conformance,
     ]
     operations = [result.ok() for result in interface.get_all_operations()]
-    assert len(operations) == len(server.client.get("/openapi.json").json()["paths"])
+    paths = server.client.get("/openapi.json").json()["paths"]
+    assert len(operations) == len(paths) - 1  # schemathesis leaves the document itself out
     for operation in operations:
         for mode in schemathesis.GenerationMode:
 

@@ -47,7 +47,7 @@ class Serving:
             "version": self.version,
             "sha256": self.sha256,
             "classes": list(self.manifest.classes),
-            "answer": getattr(self.manifest, "answer", None),
+            "answer": self.manifest.answer().name or None,
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mien.errors import RegistryError, ServeError
-from mien.model.bundle import Bundle, load_bundle
+from mien.model.bundle import BUNDLED, Bundle, load_bundle
 
 if TYPE_CHECKING:
     from mien.registry import Registry
@@ -62,7 +62,7 @@ class FileSource:
         self._bundle = load_bundle(model)
         self._sha256 = hashlib.sha256(self._bundle.model).hexdigest()
         self._version = 1
-        self.name = self._bundle.manifest.name
+        self.name = model if model in BUNDLED else self._bundle.manifest.name
 
     def wanted(self) -> Mapping[str, Wanted]:
         """See `Source`."""

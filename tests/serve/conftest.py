@@ -62,7 +62,7 @@ def start(**options: Any) -> Running:
 
         try:
             await run_server(
-                ServeOptions(**{"port": 0, "models": ("small",), "workers": 2, **options}), stopping, on_ready
+                ServeOptions(**{"port": 0, "models": ("default",), "workers": 2, **options}), stopping, on_ready
             )
         finally:
             ready.set()

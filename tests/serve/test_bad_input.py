@@ -120,7 +120,7 @@ def test_another_method_is_refused(server: Running, method: str):
 def test_the_admin_routes_are_not_on_the_public_address(server: Running):
     for method, path in (
         ("POST", "/v1/models"),
-        ("POST", "/v1/models/small/promote"),
+        ("POST", "/v1/models/default/promote"),
         ("POST", "/v2/repository/index"),
     ):
         assert server.client.request(method, path).status_code in (404, 405)

@@ -18,7 +18,7 @@ from mien.serve.problems import RequestProblem
 from mien.serve.tensors import HEADER_LENGTH, Tensor, answer_infer, parse_infer
 from tests.serve.conftest import Running
 
-SIDE = load_bundle("small").manifest.input
+SIDE = load_bundle("default").manifest.input
 
 
 def crops(count: int) -> Any:
@@ -36,22 +36,22 @@ def test_tritons_client_gets_what_the_library_computes(server: Running):
     client = http.InferenceServerClient(url="{}:{}".format(*server.address))
     assert client.is_server_live()
     assert client.is_server_ready()
-    assert client.is_model_ready("small")
-    assert client.is_model_ready("small", "1")
-    assert client.get_model_metadata("small")["inputs"][0]["shape"] == [-1, SIDE.height, SIDE.width, SIDE.channels]
+    assert client.is_model_ready("default")
+    assert client.is_model_ready("default", "1")
+    assert client.get_model_metadata("default")["inputs"][0]["shape"] == [-1, SIDE.height, SIDE.width, SIDE.channels]
     faces = crops(3)
-    probabilities, logits = Session(load_bundle("small"), 1).run(faces)
+    probabilities, logits = Session(load_bundle("default"), 1).run(faces)
     for binary in (True, False):
         asked = http.InferInput("faces", list(faces.shape), "UINT8")
         asked.set_data_from_numpy(faces, binary_data=binary)
         wanted = [http.InferRequestedOutput(name, binary_data=binary) for name in ("probabilities", "logits")]
-        result = client.infer("small", [asked], outputs=wanted, request_id="7")
+        result = client.infer("default", [asked], outputs=wanted, request_id="7")
         np.testing.assert_allclose(result.as_numpy("probabilities"), probabilities, atol=1e-6)
         np.testing.assert_allclose(result.as_numpy("logits"), logits, atol=1e-5)
         assert result.get_response()["model_version"] == "1"
         assert result.get_response()["id"] == "7"
     with pytest.raises(http.InferenceServerException, match="does not serve here"):
-        client.infer("small", [asked], model_version="9")
+        client.infer("default", [asked], model_version="9")
     client.close()
 
 
@@ -61,7 +61,7 @@ def test_tritons_client_sends_picture_files(server: Running, group: Path, portra
     files = np.array([portrait, group.read_bytes(), b"no picture"], object)
     asked = http.InferInput("picture", [3], "BYTES")
     asked.set_data_from_numpy(files)
-    result = client.infer("small-pictures", [asked])
+    result = client.infer("default-pictures", [asked])
     rows = [json.loads(text) for text in result.as_numpy("readings")]
     assert [len(found) for found in rows] == [1, 3, 1]
     assert rows[0][0]["label"] == "happy"
@@ -79,22 +79,22 @@ def test_kserves_client_speaks_it_too(server: Running):
         faces = crops(2)
         tensor = kserve.InferInput("faces", list(faces.shape), "UINT8")
         tensor.set_data_from_numpy(faces, binary_data=True)
-        asked = kserve.InferRequest("small", [tensor])
-        return faces, await client.infer(server.url.rstrip("/"), asked, model_name="small")
+        asked = kserve.InferRequest("default", [tensor])
+        return faces, await client.infer(server.url.rstrip("/"), asked, model_name="default")
 
     faces, answer = asyncio.run(ask())
-    probabilities, _ = Session(load_bundle("small"), 1).run(faces)
+    probabilities, _ = Session(load_bundle("default"), 1).run(faces)
     np.testing.assert_allclose(answer.outputs[0].as_numpy(), probabilities, atol=1e-6)
 
 
 def test_the_server_describes_itself(server: Running):
     get = server.client.get
     assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
-    assert get("/v2/models/small/versions/1").json()["versions"] == ["1"]
-    assert get("/v2/models/small-pictures").json()["inputs"] == [
+    assert get("/v2/models/default/versions/1").json()["versions"] == ["1"]
+    assert get("/v2/models/default-pictures").json()["inputs"] == [
         {"name": "picture", "datatype": "BYTES", "shape": [-1]}
     ]
-    for missing in ("/v2/models/nobody", "/v2/models/small/versions/2", "/v2/models/small/versions/x/ready"):
+    for missing in ("/v2/models/nobody", "/v2/models/default/versions/2", "/v2/models/default/versions/x/ready"):
         assert get(missing).status_code == 404
 
 
@@ -122,14 +122,14 @@ GOOD = in_json(crops(1))
     ],
 )
 def test_a_request_that_breaks_the_protocol_is_told_where(server: Running, change: dict[str, Any], why: str):
-    answer = server.client.post("/v2/models/small/infer", json={**GOOD, **change})
+    answer = server.client.post("/v2/models/default/infer", json={**GOOD, **change})
     assert answer.status_code == 400
     assert why in answer.json()["error"]
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "99999999", "1.5", ""])
 def test_a_wrong_length_of_the_json_part_is_told(server: Running, length: str):
-    answer = server.client.post("/v2/models/small/infer", content=b"{}", headers={HEADER_LENGTH: length})
+    answer = server.client.post("/v2/models/default/infer", content=b"{}", headers={HEADER_LENGTH: length})
     assert answer.status_code == 400
 
 

@@ -26,14 +26,14 @@ def without_source(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_server_says_what_the_library_says(server: Running, group: Path):
     data = group.read_bytes()
-    (result,) = Recognizer("small", threads=1).read_all(decode(data, "picture"))
+    (result,) = Recognizer("default", threads=1).read_all(decode(data, "picture"))
     answer = server.client.post("/v1/read", content=data, headers=JPEG).json()
     (picture,) = answer["pictures"]
     assert picture["faces"] == json.loads(json.dumps(rows_of(result)))
     assert (picture["width"], picture["height"], picture["error"]) == (1180, 512, None)
     assert len(picture["faces"]) == 3
     model = answer["model"]
-    assert (model["name"], model["version"], len(model["sha256"])) == ("small", 1, 64)
+    assert (model["name"], model["version"], len(model["sha256"])) == ("default", 1, 64)
     assert model["classes"] == list(picture["faces"][0]["probabilities"])
 
 
@@ -85,10 +85,10 @@ def test_a_drawn_picture_comes_back_as_jpeg(server: Running, portrait: bytes):
 def test_the_smallest_face_and_the_model_are_chosen_by_query(server: Running, portrait: bytes):
     faces = [
         server.client.post("/v1/read", content=portrait, params=params).json()["pictures"][0]["faces"]
-        for params in ({}, {"min_face": 200}, {"model": "small"}, {"model": "small@1"})
+        for params in ({}, {"min_face": 200}, {"model": "default"}, {"model": "default@1"})
     ]
     assert [len(found) for found in faces] == [1, 0, 1, 1]
-    for wrong in ("nobody", "small@2", "small@x"):
+    for wrong in ("nobody", "default@2", "default@x"):
         assert server.client.post("/v1/read", content=portrait, params={"model": wrong}).status_code == 404
 
 
@@ -117,10 +117,10 @@ def test_a_frame_of_a_camera_is_read_like_a_picture(server: Running, portrait: b
 def test_models_metrics_and_the_interface_are_told(server: Running, portrait: bytes):
     server.client.post("/v1/read", content=portrait)
     (model,) = server.client.get("/v1/models").json()["models"]
-    assert (model["name"], model["shadow"], model["canary"], model["refused"]) == ("small", None, None, [])
+    assert (model["name"], model["shadow"], model["canary"], model["refused"]) == ("default", None, None, [])
     text = server.client.get("/metrics").text
     assert 'mien_http_requests_total{code="200",method="POST",route="/v1/read"}' in text
-    assert 'mien_model_info{name="small"' in text
+    assert 'mien_model_info{name="default"' in text
     assert "me.jpg" not in text
     assert "/v1/read" in server.client.get("/openapi.json").json()["paths"]
 

@@ -264,4 +264,4 @@ def test_a_start_with_a_bad_model_says_why(start_server: Start, tmp_path: Path):
     for model in (str(tmp_path / "bad.onnx"), "nobody", str(tmp_path / "w.pth")):
         with pytest.raises(MienError):
             start_server(models=(model,))
-    assert load_bundle("small")
+    assert load_bundle("default")

@@ -6,7 +6,7 @@ import "./faces.js";
 import { csv, png, snippets } from "./keep.js";
 import { Live } from "./live.js";
 import "./picture.js";
-import { ServerReader, readUrl } from "./server_reader.js";
+import { ServerReader, readUrl, trials } from "./server_reader.js";
 import "./timeline.js";
 import { percent, plural } from "./words.js";
 
@@ -52,9 +52,16 @@ function setMode(mode) {
     state.reader.mode === "device"
       ? "Pictures stay in this browser. Nothing is sent."
       : `Pictures go to ${location.host} to be read. They are not stored.`;
+  $("trials").hidden = true;
+  if (state.reader.mode === "server") showTrials();
   if (state.reader instanceof DeviceReader) {
     state.reader.ready().then(keepOffline, (error) => say(error.message, true));
   }
+}
+
+async function showTrials() {
+  $("trials").textContent = await trials();
+  $("trials").hidden = !$("trials").textContent || state.reader.mode !== "server";
 }
 
 /** Keep the device mode's files for when there is no network. */
@@ -103,9 +110,16 @@ async function work() {
     await readOne(next);
     if (next === state.current) render();
     drawStrip();
-    if (waiting.length > 1) say(`${plural(waiting.length - 1, "picture")} to go`);
+    if (waiting.length > 1) say(`${plural(waiting.length - 1, "picture")} to go`, true);
+    else if (state.pictures.length > 1) summarize();
   }
   state.busy = false;
+}
+
+function summarize() {
+  const failed = state.pictures.filter((each) => each.status === "failed").length;
+  const faces = state.pictures.reduce((sum, each) => sum + shown(each.rows).length, 0);
+  say(`${plural(state.pictures.length - failed, "picture")} read, ${plural(faces, "face")}${failed ? `; ${failed} could not be read` : ""}`);
 }
 
 /** @param {Picture} picture */
@@ -118,6 +132,7 @@ async function readOne(picture) {
     const answer = await reader.read(picture.file, picture.name, { minFace });
     Object.assign(picture, { status: "done", width: answer.width, height: answer.height, rows: answer.rows, model: answer.model, ms: answer.ms, error: null });
     if (picture === state.current) announce(picture);
+    picture.thumbnail ??= await createImageBitmap(picture.file).then(thumbnail, () => null);
   } catch (error) {
     Object.assign(picture, { status: "failed", rows: [], error: /** @type {Error} */ (error).message });
     if (picture === state.current) say(`${picture.name}: ${picture.error}`, true);
@@ -216,7 +231,7 @@ function renderFaces(rows, model, message, width, height) {
   if (!visible.some((row) => row.face === state.selected)) state.selected = visible[0]?.face ?? null;
   $("picture").mark(visible, state.selected);
   $("faces").show(visible, rows.length - visible.length, state.selected, model, message);
-  const least = state.minFace ?? Math.round(state.live ? Math.max(20, state.reader.liveMinFace * Math.max(width, height)) : automatic(width, height));
+  const least = state.minFace ?? Math.round(state.liveAnswer ? Math.max(20, state.reader.liveMinFace * Math.max(width, height)) : automatic(width, height));
   if (document.activeElement !== $("min-face")) $("min-face").value = least;
   $("min-face-value").textContent = `${least} px`;
   $("min-score-value").textContent = percent(state.minScore);

@@ -1,10 +1,15 @@
 /** Reads pictures on the server, by `/v1/read` and `/v1/live`. The only module of the page that sends a picture. */
 
+import { percent, plural } from "./words.js";
+
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./types.js").Reader} Reader */
 
 const TRIES = 5;
+
+/** Of this visit alone: a server that tries a new version on some clients gives one visit one version. */
+const CLIENT = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const BECAUSE = /** @type {Record<number, string>} */ ({
   401: "The server wants a token, and this page has none.",
@@ -57,7 +62,7 @@ export class ServerReader {
     for (let attempt = 1; ; attempt++) {
       let response;
       try {
-        response = await fetch(url, { method: "POST", body, headers: { "Content-Type": body.type || "application/octet-stream", Accept: "application/json" } });
+        response = await fetch(url, { method: "POST", body, headers: { "Content-Type": body.type || "application/octet-stream", Accept: "application/json", "X-Client-Id": CLIENT } });
       } catch {
         throw new Error("The server cannot be reached. Is it running?");
       }
@@ -78,6 +83,20 @@ export function readUrl(minFace, route = "v1/read") {
   const url = new URL(route, document.baseURI);
   if (minFace !== null) url.searchParams.set("min_face", String(minFace));
   return url.href;
+}
+
+/**
+ * What the server runs beside the version that answers, in sentences; nothing where it does not say.
+ * @returns {Promise<string>}
+ */
+export async function trials() {
+  const response = await fetch(new URL("v1/models", document.baseURI)).catch(() => null);
+  const answer = response?.ok ? await response.json().catch(() => null) : null;
+  const texts = (answer?.models ?? []).flatMap((/** @type {any} */ model) => [
+    model.canary && `Version ${model.canary.version} of ${model.name} is tried on ${percent(model.canary.share > 1 ? model.canary.share / 100 : model.canary.share)} of the requests.`,
+    model.shadow && `Version ${model.shadow.version} of ${model.name} runs unseen beside it: it disagreed on ${model.shadow.disagreements ?? 0} of ${plural(model.shadow.faces ?? 0, "face")}.`,
+  ]);
+  return texts.filter(Boolean).join(" ");
 }
 
 /** @param {any} answer */

@@ -137,14 +137,14 @@ export class MienTimeline extends HTMLElement {
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.setTransform(density, 0, 0, density, 0, 0);
     context.clearRect(0, 0, width, LANE_HEIGHT);
-    const x = (/** @type {number} */ time) => ((time - first) / span) * width;
+    const x = (/** @type {number} */ time) => Math.round(((time - first) / span) * width * density) / density;
     let drawn = -Infinity;
     for (let i = 0; i < points.length; i++) {
       const { time, row } = points[i];
       const next = points[i + 1];
       if (next && x(next.time) - drawn < 0.75) continue; // many frames on one pixel: the last of them is drawn
       drawn = x(time);
-      const end = next && next.time - time < GAP ? x(next.time) + 0.5 : x(time) + Math.max(2, (0.05 / span) * width);
+      const end = next && next.time - time < GAP ? x(next.time) : x(time) + Math.max(2, (0.05 / span) * width);
       let top = 0;
       for (const label of this.#classes) {
         const height = row.probabilities[label] * LANE_HEIGHT;

@@ -69,12 +69,9 @@ function keepOffline() {
   navigator.serviceWorker?.ready.then((worker) => worker.active?.postMessage({ keep: site.device_files }));
 }
 
-/** @param {number | null} share */
-function showLoading(share) {
-  $("progress").hidden = share === null;
-  if (share === null) return;
-  $("progress").querySelector("label").textContent = `Loading the reader, ${percent(share)}`;
-  $("progress-bar").value = share;
+/** @param {boolean} loading */
+function showLoading(loading) {
+  $("progress").hidden = !loading;
 }
 
 // --- pictures ------------------------------------------------------------------------------------------------------
@@ -85,6 +82,7 @@ function add(files) {
   const video = all.find((file) => file.type.startsWith("video/"));
   if (video) return void startVideo(video);
   stopLive();
+  leaveFrames();
   const added = all.map((file) => newPicture(file, file.name || "pasted.png"));
   if (!added.length) return;
   state.pictures.push(...added);
@@ -96,7 +94,7 @@ let count = 0;
 
 /** @param {Blob} file @param {string} name @returns {Picture} */
 function newPicture(file, name) {
-  return { id: count++, name, file, status: "waiting", width: 0, height: 0, rows: [], error: null, model: null, ms: 0, minFace: null, mode: state.reader.mode, thumbnail: null };
+  return { id: count++, name, file, status: "waiting", width: 0, height: 0, rows: [], error: null, model: null, ms: 0, minFace: null, mode: state.reader?.mode ?? "device", thumbnail: null };
 }
 
 /** Read what waits, the chosen picture first. */
@@ -125,6 +123,7 @@ function summarize() {
 /** @param {Picture} picture */
 async function readOne(picture) {
   const { reader, minFace } = state;
+  if (!reader) return void (picture.status = "failed");
   picture.status = "reading";
   picture.mode = reader.mode;
   picture.minFace = minFace;
@@ -235,8 +234,9 @@ function renderFaces(rows, model, message, width, height) {
   if (document.activeElement !== $("min-face")) $("min-face").value = least;
   $("min-face-value").textContent = `${least} px`;
   $("min-score-value").textContent = percent(state.minScore);
+  const mode = state.liveAnswer ? state.reader.mode : state.current?.mode;
   $("model").textContent = model
-    ? `Read ${state.reader.mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
+    ? `Read ${mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
     : "";
 }
 
@@ -407,7 +407,6 @@ async function copy(kind) {
 function wire() {
   $("choose").onclick = () => $("files").click();
   $("files").onchange = () => {
-    leaveFrames();
     add($("files").files);
     $("files").value = "";
   };
@@ -462,15 +461,12 @@ function wireDrops() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dragging");
-    if (event.dataTransfer?.files.length) {
-      leaveFrames();
-      add(event.dataTransfer.files);
-    } else say("That is no file. Drop pictures or a video.");
+    if (event.dataTransfer?.files.length) add(event.dataTransfer.files);
+    else say("That is no file. Drop pictures or a video.");
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => /^(image|video)\//.test(file.type));
     if (!files.length) return say("There is no picture on the clipboard.");
-    leaveFrames();
     add(files);
   });
 }
@@ -501,6 +497,7 @@ wire();
 showSamples();
 render();
 $("about").textContent = `mien ${site.version}. The page loads nothing from anywhere else.`;
-setMode(readers[localStorage.getItem("mode") ?? ""] ? /** @type {string} */ (localStorage.getItem("mode")) : state.reader.mode);
+if (!state.reader) say("This page has no server, and not the files to read on this device: run `make web` where it was made.", true);
+else setMode(readers[localStorage.getItem("mode") ?? ""] ? /** @type {string} */ (localStorage.getItem("mode")) : state.reader.mode);
 document.documentElement.dataset.ready = "true";
 navigator.serviceWorker?.register("sw.js").catch(() => undefined);

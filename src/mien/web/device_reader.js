@@ -25,7 +25,7 @@ export class DeviceReader {
 
   /**
    * @param {import("./types.js").DeviceSite} site
-   * @param {(share: number | null) => void} progress  0..1 while the files load; null when they have
+   * @param {(loading: boolean) => void} progress
    */
   constructor(site, progress) {
     this.site = site;
@@ -85,16 +85,18 @@ export class DeviceReader {
         this.#fail();
       };
       worker.onmessage = ({ data }) => {
-        if (data.kind === "loading") this.progress(data.share);
-        else if (data.kind === "loaded") limit = setTimeout(() => reject(new Error("The reader did not start.")), threads > 1 ? THREADS_MS : 60_000);
+        if (data.kind === "loaded" && threads > 1) limit = setTimeout(() => reject(new Error("Threads did not start.")), THREADS_MS);
         else if (data.kind === "ready") {
           clearTimeout(limit);
-          this.progress(null);
+          this.progress(false);
           this.threads = threads;
           resolve();
-        } else if (data.kind === "failed") reject(new Error(data.message));
-        else this.#settle(data);
+        } else if (data.kind === "failed") {
+          this.progress(false);
+          reject(new Error(data.message));
+        } else if (data.id !== undefined) this.#settle(data);
       };
+      this.progress(true);
       worker.postMessage({ kind: "start", site: this.site, base: document.baseURI, threads });
     });
   }

@@ -37,11 +37,20 @@ async function answer(request, url) {
   try {
     const fresh = await fetch(request);
     if (fresh.ok && (kept || url.searchParams.has("v"))) await store.put(request, fresh.clone());
+    if (fresh.ok && url.pathname.endsWith("/site.json")) await addNew(store, (await fresh.clone().json()).files);
     return isolated(fresh);
   } catch (error) {
     const found = kept ?? (request.mode === "navigate" ? await store.match("./") : undefined);
     if (found) return isolated(found);
     throw error;
+  }
+}
+
+/** Fetch files that a newer version of the page has. @param {Cache} store @param {string[]} files */
+async function addNew(store, files) {
+  for (const file of files) {
+    const address = new URL(file, sw.registration.scope).href;
+    if (!(await store.match(address))) await store.add(address);
   }
 }
 

@@ -44,37 +44,27 @@ self.onmessage = async ({ data }) => {
 
 /** @param {{site: DeviceSite, base: string, threads: number}} plan */
 async function start({ site, base, threads }) {
-  const parts = [site.wasm, site.detector, site.model];
-  const total = parts.reduce((sum, part) => sum + part.bytes, 0);
-  let loaded = 0;
-  const got = (/** @type {number} */ bytes) => {
-    loaded += bytes;
-    postMessage({ kind: "loading", share: Math.min(loaded / total, 1) });
-  };
-  const script = import(new URL(site.script.file, base).href);
-  const [wasm, face, expression] = await Promise.all(parts.map((part) => load(new URL(part.file, base), got)));
-  ort = await script;
-  postMessage({ kind: "loaded" });
-  Object.assign(ort.env.wasm, { numThreads: threads, proxy: false, wasmBinary: wasm.buffer, wasmPaths: { mjs: new URL(site.glue.file, base).href } });
+  const address = (/** @type {{file: string}} */ { file }) => new URL(file, base).href;
+  // ONNX Runtime compiles its WebAssembly while it loads; the page gives threads their time from when it has loaded.
+  new PerformanceObserver((list) => {
+    if (list.getEntriesByName(address(site.wasm)).length) postMessage({ kind: "loaded" });
+  }).observe({ type: "resource", buffered: true });
+  const networks = Promise.all([load(address(site.detector)), load(address(site.model))]);
+  ort = await import(address(site.script));
+  Object.assign(ort.env.wasm, { numThreads: threads, proxy: false, wasmPaths: { mjs: address(site.glue), wasm: address(site.wasm) } });
   ort.env.logLevel = "error";
+  const [face, expression] = await networks;
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
   detector = await ort.InferenceSession.create(face, options);
   classifier = await ort.InferenceSession.create(expression, options);
   model = site.model;
 }
 
-/** @param {URL} url @param {(bytes: number) => void} got @returns {Promise<Uint8Array>} */
-async function load(url, got) {
+/** @param {string} url @returns {Promise<Uint8Array>} */
+async function load(url) {
   const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url.pathname} is not there (status ${response.status})`);
-  const chunks = [];
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    got(value.length);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  if (!response.ok) throw new Error(`${url} is not there (status ${response.status})`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 /** @param {Blob} file @param {string} name */

@@ -9,9 +9,13 @@ import argparse
 import re
 import shutil
 import statistics
-import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,13 +24,39 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.web.page_server import PageServer, serving
+from mien.web.export import write_site
+from mien.web.site import HEADERS
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
 ]  # fmt: skip
+
+
+class _Host(SimpleHTTPRequestHandler):
+    """Hands out files; the headers that threads need only where asked to."""
+
+    protocol_version = "HTTP/1.1"
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}  # noqa: RUF012
+    isolated = False
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items() if self.isolated else ():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def hosting(folder: Path, isolated: bool) -> Iterator[str]:
+    """Serve a folder on a free port of this machine."""
+    kind = type("_Host", (_Host,), {"isolated": isolated})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder))) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{host.server_address[1]}/"
+        host.shutdown()
 
 
 def camera_file(folder: Path) -> Path:
@@ -74,15 +104,16 @@ def main() -> None:
     options = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        write_site(Path(folder) / "site")
         source = f"--use-file-for-fake-video-capture={camera_file(Path(folder))}"
         for isolated in (False, True):
-            with serving(PageServer(server=False, isolated=isolated)) as page_server:
+            with hosting(Path(folder) / "site", isolated) as url:
                 browser = driver.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, source])
-                print("threads:", "as many as cores, at most 4" if isolated else "1")
+                print("threads:", "half the cores, 1 to 4" if isolated else "1")
                 for _ in range(options.repeat):
                     context = browser.new_context(service_workers="block")
                     page = context.new_page()
-                    opened = first_result(page, page_server.url)
+                    opened = first_result(page, url)
                     page.click("#clear")
                     rate, detect, classify = camera(page, options.seconds)
                     print(

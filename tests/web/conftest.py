@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.web.page_server import PageServer
+    from tests.serve.conftest import Running
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -51,13 +51,14 @@ def browser(fake_camera: Path):
 
 
 @pytest.fixture(scope="session")
-def page_server() -> Iterator[PageServer]:
-    """The page with a server that reads pictures."""
-    pytest.importorskip("uvicorn", reason="needs uvicorn and starlette (extra dev)")
-    from tests.web.page_server import PageServer, serving
+def page_server() -> Iterator[Running]:
+    """`mien serve`, with the model that the device mode has too."""
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
+    from tests.serve.conftest import start
 
-    with serving(PageServer()) as served:
-        yield served
+    running = start(timeout_s=60)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,21 @@ def tab(browser):
 
 
 @pytest.fixture
-def page(tab, page_server: PageServer):
+def asked(tab) -> Iterator[list[str]]:
+    """Addresses that the page sent something to."""
+    sent: list[str] = []
+
+    def note(request) -> None:
+        if request.method != "GET":
+            sent.append(request.url)
+
+    tab.on("request", note)
+    yield sent
+    tab.remove_listener("request", note)
+
+
+@pytest.fixture
+def page(tab, page_server: Running, asked: list[str]):
     """The page, open, reading on the server; an error in its script fails the test."""
     errors: list[str] = []
 
@@ -86,7 +101,6 @@ def page(tab, page_server: PageServer):
     tab.on("console", note)
     tab.goto(page_server.url)
     tab.wait_for_selector("html[data-ready]")
-    page_server.asked.clear()
     yield tab
     tab.remove_listener("pageerror", crashed)
     tab.remove_listener("console", note)

@@ -11,7 +11,6 @@ import subprocess
 import threading
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,9 +18,6 @@ import pytest
 from mien import Recognizer
 from mien.output.rows import rows_of
 from mien.web import site
-
-if TYPE_CHECKING:
-    from tests.web.page_server import PageServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (pip install playwright)")
 
@@ -113,12 +109,12 @@ def test_a_static_page_reads_as_python_does_sends_nothing_and_works_offline(brow
 
 
 @needs_runtime
-def test_the_page_tells_both_modes_apart_and_reads_again_in_the_other(page, page_server: PageServer):
+def test_the_page_tells_both_modes_apart_and_reads_again_in_the_other(page, asked: list[str]):
     page.click("#samples button >> nth=1")
     playwright.expect(page.locator("#model")).to_contain_text("on the server")
     page.check("input[value=device]")
     playwright.expect(page.locator("#model")).to_contain_text("on this device", timeout=30_000)
-    asked = len(page_server.asked)
+    before = len(asked)
     page.click("#copy-curl")
     page.wait_for_selector("#status.shown >> text=mien predict")
     page.click("#clear")
@@ -129,7 +125,7 @@ def test_the_page_tells_both_modes_apart_and_reads_again_in_the_other(page, page
     playwright.expect(page.locator("#speed")).to_contain_text("frames/s")
     page.click("#stop")
     page.evaluate("localStorage.clear()")
-    assert len(page_server.asked) == asked
+    assert len(asked) == before
 
 
 def _frames(path: Path):

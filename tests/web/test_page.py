@@ -9,15 +9,11 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from mien import Recognizer
 from mien.output.rows import columns, flat, rows_of
-
-if TYPE_CHECKING:
-    from tests.web.page_server import PageServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (pip install playwright)")
 
@@ -79,21 +75,21 @@ def test_what_is_kept_is_what_mien_writes(page, group: Path, expected: list[dict
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_sliders_redraw_without_asking_and_ask_only_for_smaller_faces(page, group: Path, page_server: PageServer):
+def test_sliders_redraw_without_asking_and_ask_only_for_smaller_faces(page, group: Path, asked: list[str]):
     upload(page, group)
     wait_for_faces(page, 3)
-    assert len(page_server.asked) == 1
+    assert len(asked) == 1
     page.fill("#min-score", "99")
     wait_for_faces(page, 0)
     assert "3 hidden" in page.inner_text("mien-faces h2")
     page.fill("#min-score", "80")
     page.fill("#min-face", "90")
     wait_for_faces(page, 2)
-    assert len(page_server.asked) == 1
+    assert len(asked) == 1
     with page.expect_response("**/v1/read?min_face=10"):
         page.fill("#min-face", "10")
     wait_for_faces(page, 3)
-    assert page_server.asked[1:] == [f"{page_server.url}v1/read?min_face=10"]
+    assert asked[1:] == [f"{page.url}v1/read?min_face=10"]
 
 
 def test_a_bad_picture_says_why_and_the_others_are_read(page, group: Path, astronaut: Path, tmp_path: Path):
@@ -110,11 +106,21 @@ def test_a_bad_picture_says_why_and_the_others_are_read(page, group: Path, astro
     assert b"broken.jpg" in download(page, "#save-csv")
 
 
-def test_a_busy_server_is_asked_again_when_it_says(page, astronaut: Path, page_server: PageServer):
-    page_server.refuse = 2
+def test_a_busy_server_is_asked_again_when_it_says(page, astronaut: Path, asked: list[str]):
+    busy = iter([{"status": 429, "headers": {"Retry-After": "0.1"}, "body": "{}"}] * 2)
+
+    def answer(route) -> None:
+        refusal = next(busy, None)
+        if refusal:
+            route.fulfill(**refusal)
+        else:
+            route.continue_()
+
+    page.route("**/v1/read", answer)
     upload(page, astronaut)
     wait_for_faces(page, 1)
-    assert len(page_server.asked) == 3
+    assert len(asked) == 3
+    page.unroute("**/v1/read")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
@@ -150,7 +156,7 @@ def test_pictures_are_taken_by_drop_and_by_paste(page, astronaut: Path):
         playwright.expect(page.locator("mien-picture .caption")).to_have_text(f"{event}.jpg, 512 × 512")
 
 
-def test_the_camera_opens_after_its_notice_alone_and_closes_at_stop(page, page_server: PageServer):
+def test_the_camera_opens_after_its_notice_alone_and_closes_at_stop(page, asked: list[str]):
     page.evaluate(
         """() => {
           const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -170,7 +176,7 @@ def test_the_camera_opens_after_its_notice_alone_and_closes_at_stop(page, page_s
     wait_for_faces(page, 1)
     page.wait_for_selector("mien-timeline .lane")
     assert page.evaluate("streams[0].getVideoTracks()[0].readyState") == "live"
-    assert all("/v1/live?min_face=" in url for url in page_server.asked)
+    assert all("/v1/live?min_face=" in url for url in asked)
     page.click("#stop")
     assert page.evaluate("streams[0].getVideoTracks()[0].readyState") == "ended"
     assert "Face 1: happy" in page.inner_text("mien-timeline")

@@ -6,7 +6,7 @@ import "./faces.js";
 import { csv, png, snippets } from "./keep.js";
 import { Live } from "./live.js";
 import "./picture.js";
-import { ServerReader, readUrl, trials } from "./server_reader.js";
+import { ServerReader, readUrl } from "./server_reader.js";
 import "./timeline.js";
 import { percent, plural } from "./words.js";
 
@@ -22,7 +22,7 @@ const DEFAULT_SCORE = 0.8;
 const site = await (await fetch("site.json")).json();
 
 const readers = /** @type {Record<string, Reader>} */ ({});
-if (site.server) readers.server = new ServerReader(say);
+if (site.server) readers.server = new ServerReader(say, askToken);
 if (site.device) readers.device = new DeviceReader(site.device, showLoading);
 
 const state = {
@@ -53,15 +53,35 @@ function setMode(mode) {
       ? "Pictures stay in this browser. Nothing is sent."
       : `Pictures go to ${location.host} to be read. They are not stored.`;
   $("trials").hidden = true;
-  if (state.reader.mode === "server") showTrials();
+  if (state.reader instanceof ServerReader) showTrials(state.reader);
   if (state.reader instanceof DeviceReader) {
     state.reader.ready().then(keepOffline, (error) => say(error.message, true));
   }
 }
 
-async function showTrials() {
-  $("trials").textContent = await trials();
-  $("trials").hidden = !$("trials").textContent || state.reader.mode !== "server";
+/** @param {ServerReader} reader */
+async function showTrials(reader) {
+  const text = await reader.trials();
+  $("trials").textContent = text;
+  $("trials").hidden = !text || state.reader !== reader;
+}
+
+/**
+ * Ask the visitor for the server's token.
+ * @param {boolean} again  the one before was wrong
+ * @returns {Promise<string>}  "" where there is none
+ */
+function askToken(again) {
+  $("token-title").textContent = again ? "The server did not take that token" : "This server wants a token";
+  $("token-text").value = "";
+  $("token").showModal();
+  return new Promise((resolve) => {
+    $("token-send").onclick = () => $("token").close($("token-text").value.trim());
+    $("token-cancel").onclick = () => $("token").close("");
+    $("token-text").onkeydown = (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && $("token-send").click();
+    $("token").onclose = () => resolve($("token").returnValue);
+    $("token").returnValue = "";
+  });
 }
 
 /** Keep the device mode's files for when there is no network. */

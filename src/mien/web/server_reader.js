@@ -26,9 +26,15 @@ export class ServerReader {
   mode = /** @type {const} */ ("server");
   liveMinFace = 1 / 16;
 
-  /** @param {(text: string) => void} tell  hears of waiting */
-  constructor(tell) {
+  #token = "";
+
+  /**
+   * @param {(text: string) => void} tell  hears of waiting
+   * @param {(again: boolean) => Promise<string>} askToken  "" where the visitor has none
+   */
+  constructor(tell, askToken) {
     this.tell = tell;
+    this.askToken = askToken;
   }
 
   /** @param {Blob} file @param {string} name @param {Options} options */
@@ -57,15 +63,28 @@ export class ServerReader {
     return { model: answer.model, width: picture.width, height: picture.height, rows, ms: performance.now() - start };
   }
 
+  /** What runs beside the version that answers; "" where nothing does or the server does not say. */
+  async trials() {
+    const response = await fetch(new URL("v1/models", document.baseURI), { headers: this.#headers() }).catch(() => null);
+    return besides(response?.ok ? await response.json().catch(() => null) : null);
+  }
+
+  /** @returns {Record<string, string>} */
+  #headers() {
+    const headers = { Accept: "application/json", "X-Client-Id": CLIENT };
+    return this.#token ? { ...headers, Authorization: `Bearer ${this.#token}` } : headers;
+  }
+
   /** @param {string} url @param {Blob} body */
   async #post(url, body) {
     for (let attempt = 1; ; attempt++) {
       let response;
       try {
-        response = await fetch(url, { method: "POST", body, headers: { "Content-Type": body.type || "application/octet-stream", Accept: "application/json", "X-Client-Id": CLIENT } });
+        response = await fetch(url, { method: "POST", body, headers: { ...this.#headers(), "Content-Type": body.type || "application/octet-stream" } });
       } catch {
         throw new Error("The server cannot be reached. Is it running?");
       }
+      if (response.status === 401 && attempt < TRIES && (this.#token = await this.askToken(attempt > 1))) continue;
       if (![429, 503].includes(response.status) || attempt === TRIES) return response;
       const seconds = Math.min(Math.max(Number(response.headers.get("Retry-After")) || attempt, 0.1), 30);
       this.tell(`The server is busy. Trying again in ${Math.ceil(seconds)} s.`);
@@ -86,14 +105,12 @@ export function readUrl(minFace, route = "v1/read") {
 }
 
 /**
- * What the server runs beside the version that answers, in sentences; nothing where it does not say.
- * @returns {Promise<string>}
+ * What the server runs beside the version that answers, in sentences.
+ * @param {any} answer  of `/v1/models`
  */
-export async function trials() {
-  const response = await fetch(new URL("v1/models", document.baseURI)).catch(() => null);
-  const answer = response?.ok ? await response.json().catch(() => null) : null;
+function besides(answer) {
   const texts = (answer?.models ?? []).flatMap((/** @type {any} */ model) => [
-    model.canary && `Version ${model.canary.version} of ${model.name} is tried on ${percent(model.canary.share > 1 ? model.canary.share / 100 : model.canary.share)} of the requests.`,
+    model.canary && `Version ${model.canary.version} of ${model.name} is tried on ${percent(model.canary.share)} of the requests.`,
     model.shadow && `Version ${model.shadow.version} of ${model.name} runs unseen beside it: it disagreed on ${model.shadow.disagreements ?? 0} of ${plural(model.shadow.faces ?? 0, "face")}.`,
   ]);
   return texts.filter(Boolean).join(" ");

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mien.errors import MienError
 from mien.measure.significance import SIGNIFICANCE, difference, joint_table
+from mien.report.comparison_text import p_text
 
 PATH = "./images/"
 
@@ -39,7 +40,7 @@ def main() -> None:
         print()
     low, high = 100 * found.accuracy.low, 100 * found.accuracy.high
     print(f"total accuracy, B - A: {100 * found.accuracy.value:+.2f} points, 95 % interval [{low:+.2f}, {high:+.2f}]")
-    print(f"only A right: {found.only_a}, only B right: {found.only_b}; McNemar's exact test: p = {found.p_value:.4f}")
+    print(f"only A right: {found.only_a}, only B right: {found.only_b}; McNemar's exact test: {p_text(found.p_value)}")
     more = (
         f"{found.better} is better, and that is more than chance" if found.better else "no more than chance would give"
     )

@@ -50,7 +50,17 @@ class Detector:
     ) -> None:
         cascade = Path(CascadePath)
         own = not cascade.is_file() and cascade.name == CASCADE
-        self._faces = make_detector("haar", model=None if own else cascade)
+        if not own and not cascade.is_file():
+            raise DetectorError(f"{cascade}: no such file; expected a Haar cascade (.xml)")
+        if hasattr(cv2, "CascadeClassifier"):
+            self._faces = make_detector("haar", model=None if own else cascade)
+        else:
+            print(
+                f"OpenCV {cv2.__version__} has no cascades: faces are found by mien's own detector; for the lecture's, "
+                "run: pip install 'opencv-python>=4.10,<5'",
+                file=sys.stderr,
+            )
+            self._faces = make_detector("yunet")
         self.readings: list[Reading] = []
         if Path(ModelPath).suffix == ".onnx":
             self._session: Session | None = Session(load_bundle(ModelPath))

@@ -54,7 +54,7 @@ def _load(cascade: Path | None) -> Any:
     if classifier is None or (cascade is None and folder is None):
         raise DetectorError(
             f"detector 'haar' needs Haar cascades, which OpenCV {cv2.__version__} does not have:"
-            " pip install 'opencv-python-headless<5', or use another detector"
+            " pip install 'opencv-python>=4.10,<5', or use another detector"
         )
     path = cascade or Path(folder) / CASCADE
     if not path.is_file():

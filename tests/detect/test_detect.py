@@ -243,7 +243,7 @@ def test_haar_names_a_missing_or_broken_cascade(tmp_path):
 
 def test_an_opencv_without_cascades_is_named(monkeypatch):
     monkeypatch.delattr(cv2, "CascadeClassifier")
-    with pytest.raises(DetectorError, match=r"opencv-python-headless<5"):
+    with pytest.raises(DetectorError, match=r"opencv-python>=4.10,<5"):
         make_detector("haar")
 
 

@@ -23,6 +23,7 @@ from mien.cli.options import (
 )
 from mien.cli.output import tell
 from mien.cli.progress import ProgressBar
+from mien.cli.shards import EngineName, predict_shards
 from mien.cli.show import JsonLines, Summary, Table
 from mien.cli.weight_options import (
     ClassesOption,
@@ -55,6 +56,8 @@ mien predict rtsp://NAME:PASSWORD@camera.local/stream --fps 5 --end 10:00 --out 
 
 mien predict archive/ --out faces.parquet --workers 2 --resume
 
+mien predict s3://photos/2025 --out s3://results/2025 --engine local --workers 8
+
 curl -s https://example.org/photo.jpg | mien predict - --json"""
 
 FEW = 3
@@ -73,7 +76,10 @@ def predict(
             help="Pictures, videos, folders, archives, patterns, camera:0, rtsp:// or http:// video, or - for stdin."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet; with --engine: a folder or address."),
+    ] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw boxes, labels and bars into this folder; a video gives an MP4.")
     ] = None,
@@ -120,6 +126,14 @@ def predict(
     no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No faces in --timeline.")] = False,
     threads: ThreadsOption = 0,
     workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="Read one folder, s3:// address or table of keys in shards; given again, it goes on."),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="With --engine and a table: the column of the keys.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="With --engine ray: a cluster that runs; else Ray is started here.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Leave out files that are byte for byte another's copy.")
@@ -146,13 +160,31 @@ def predict(
     from mien.output.writers import is_complete
     from mien.run import Run
 
+    if engine:
+        refused = {
+            "--annotate": annotate, "--json": as_json, "--summary": summary, "--eaf": eaf, "--timeline": timeline,
+            "--dedupe": dedupe, "--profile": profile, "--overwrite": overwrite, "--every": every, "--fps": fps,
+            "--start": start, "--end": end, "--network": network,
+        }  # fmt: skip
+        if given := [name for name, value in refused.items() if value]:
+            raise typer.BadParameter(f"--engine writes shards of rows, and takes no {', '.join(given)}")
+        name = detector or default_detector_name()
+        priors = as_prior(prior, prior_strength)
+        job = Job(
+            model, name, min_face, min_score, detector_model, 1, detect_every=detect_every, answer=answer, prior=priors
+        )
+        predict_shards(sources, out, job, engine, column, ray_address, workers)
+        return
+    file = Path(out) if out else None
+    if column or ray_address:
+        raise typer.BadParameter("--column and --ray-address belong to --engine")
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
     if blur_faces and not annotate:
         raise typer.BadParameter("--blur-faces changes the pictures of --annotate; name a folder for them")
     if resume and not out:
         raise typer.BadParameter("--resume goes on with a file of results; name it with --out")
-    if resume and out and is_complete(out):
+    if resume and file and is_complete(file):
         typer.echo(f"{out} is complete; nothing is left to do", err=True)
         return
     items = list_items(sources)
@@ -192,9 +224,9 @@ def predict(
             run.add_sink(_timeline_file(items, timeline, overwrite=overwrite, thumbnails=thumbnails))
         if eaf:
             run.add_sink(_eaf_file(items, eaf, overwrite=overwrite))
-        if out:
+        if file:
             drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
-            run.add_rows(out, overwrite=overwrite, resume=resume, also=drawn)
+            run.add_rows(file, overwrite=overwrite, resume=resume, also=drawn)
         if annotate:
             gallery = Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces)
             run.add_drawing(gallery)
@@ -212,7 +244,7 @@ def predict(
             tell(f"{what} in {place}")
     if profile:
         _print_profile(run.recognizer.clock, counts.pictures)
-    _report(counts, out, annotate, run.recognizer.session)
+    _report(counts, file, annotate, run.recognizer.session)
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)
 

@@ -20,7 +20,7 @@ from PIL import Image
 from mien.batch import Job, read_items
 from mien.errors import OutputError
 from mien.media import list_items
-from mien.output.journal import Journal, Progress, journal_of
+from mien.output.journal import Journal, Position, journal_of
 from mien.output.writers import open_writer
 from mien.pipeline import Recognizer
 from mien.records import Face, Failure
@@ -118,14 +118,14 @@ def test_pictures_without_faces_count_as_done(tmp_path: Path):
 def test_a_torn_line_of_the_journal_is_passed_over(tmp_path: Path):
     partial = tmp_path / "a.jsonl.partial"
     journal = Journal.begin(partial, {"a": 1})
-    journal.note(Progress(1, 2, 30))
-    journal.note(Progress(2, 3, 40))
+    journal.note(Position(1, 2, 30))
+    journal.note(Position(2, 3, 40))
     journal.close()
     path = journal_of(partial)
     path.write_bytes(path.read_bytes() + b"3 4 5")
     again = Journal.go_on(partial, {"a": 1})
-    assert again.progress == Progress(2, 3, 40)
-    again.note(Progress(4, 9, 90))
+    assert again.position == Position(2, 3, 40)
+    again.note(Position(4, 9, 90))
     again.close()
     assert path.read_text().splitlines()[1:] == ["1 2 30", "2 3 40", "4 9 90"]
     with pytest.raises(OutputError, match="a was 1, is 2"):

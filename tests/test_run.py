@@ -14,6 +14,7 @@ from mien.output.sink import Sink
 from mien.output.writers import is_complete
 from mien.records import Failure, Frame, FrameReadings
 from mien.run import Counts, Run
+from tests.progress import Told
 
 JOB = Job("default", "whole", threads=1)
 
@@ -38,14 +39,6 @@ class Recorder:
             raise OutputError("no room")
 
 
-class Bar:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, int, int | None]] = []
-
-    def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
-        self.told.append((what, done, total))
-
-
 def read(folder: Path, *sinks: Sink, rows: Path | None = None) -> None:
     with Run(list_items([str(folder)]), JOB) as run:
         for sink in sinks:
@@ -68,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 def test_results_go_to_every_sink_and_are_counted(folder: Path):
     calls: list[str] = []
     told: list[str] = []
-    first, second, bar = Recorder(calls, "first"), Recorder(calls, "second"), Bar()
+    first, second, bar = Recorder(calls, "first"), Recorder(calls, "second"), Told()
     with Run(list_items([str(folder)]), JOB, tell=told.append) as run:
         run.add_sink(first)
         run.add_sink(second)
@@ -79,8 +72,8 @@ def test_results_go_to_every_sink_and_are_counted(folder: Path):
     assert calls == ["second", "first"]
     assert len(told) == 1
     assert "9.png" in told[0]
-    assert bar.told[0] == ("reading", 0, 4)
-    assert bar.told[-1] == ("reading", 3, 4)
+    assert bar.steps[0] == ("reading", 0, 4)
+    assert bar.steps[-1] == ("reading", 3, 4)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from mien.records import Face
 from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
 from tests.measure.test_evaluate import LEVELS, Run, picture, write_csv
 from tests.models import tiny_manifest, tiny_onnx
+from tests.progress import Told
 
 NAMES = ("happy", "neutral", "sad")
 
@@ -359,6 +360,6 @@ def test_data_without_one_readable_picture_is_refused(first: Bundle, second: Bun
 
 
 def test_progress_names_the_model(first: Bundle, second: Bundle, data: Path):
-    told: list[str] = []
-    compare(first, second, open_dataset(data, "validation"), progress=lambda what, done, total: told.append(what))
-    assert told == ["A: reading faces", "B: reading faces"]
+    told = Told()
+    compare(first, second, open_dataset(data, "validation"), progress=told)
+    assert told.names == ["A: reading faces", "B: reading faces"]

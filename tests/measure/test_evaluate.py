@@ -23,6 +23,7 @@ from mien.model.bundle import Bundle
 from mien.records import Face
 from mien.report import course_lines, to_html, to_json, to_text
 from tests.models import CLASSES, SLOPE
+from tests.progress import Told
 
 Run = Callable[..., tuple[int, str, str]]
 LEVELS = {"happy": (250, 240, 90, 220), "neutral": (127, 129, 90, 127), "sad": (5, 20, 30, 200, 10)}
@@ -379,11 +380,11 @@ def test_damage_is_measured(tiny_bundle: Bundle, data: Path):
 
 
 def test_progress_is_told_to_the_end(tiny_bundle: Bundle, data: Path):
-    told: list[tuple[str, int, int]] = []
+    told = Told()
     evaluate(
         tiny_bundle,
         open_dataset(data, "validation"),
         train=training_split(data, "validation"),
-        progress=lambda *step: told.append(step),
+        progress=told,
     )
-    assert told == [("reading faces", 13, 13), ("looking for repeats", 3, 3)]
+    assert told.steps == [("reading faces", 13, 13), ("looking for repeats", 3, 3)]

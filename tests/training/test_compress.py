@@ -60,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    training.run(data, out, RECIPE, 1, *[lambda *a: None] * 3)
+    training.run(data, out, RECIPE, 1)
     return out
 
 
@@ -306,7 +306,7 @@ def test_a_run_from_before_a_recipe_field_goes_on(data: Path, run: Path, tmp_pat
     del about["recipe"]["network"]["inner"]
     (old / "run.json").write_text(json.dumps(about))
     (old / "weights.pt").unlink()
-    training.run(data, old, RECIPE, 1, *[lambda *a: None] * 3)
+    training.run(data, old, RECIPE, 1)
     assert (old / "weights.pt").exists()
 
 

@@ -58,11 +58,10 @@ def test_training_takes_them_as_a_teacher(pack: Pack, data: Path, tmp_path: Path
     recipe = RECIPE.model_copy(
         update={"epochs": 1, "votes_weight": 1.0, "label_weight": 0.3, "votes_teacher_share": 0.5}
     )
-    quiet = [lambda *a: None] * 3
-    training.run(data, tmp_path / "run", recipe, 1, *quiet, teachers=[tmp_path / "a.npz"])
+    training.run(data, tmp_path / "run", recipe, 1, teachers=[tmp_path / "a.npz"])
     assert (tmp_path / "run/weights.pt").exists()
     with pytest.raises(TrainingError, match="0 files of soft targets are given"):
-        training.run(data, tmp_path / "none", recipe, 1, *quiet)
+        training.run(data, tmp_path / "none", recipe, 1)
 
 
 @pytest.mark.parametrize("kind", ["text", "other classes", "other pictures"])

@@ -126,14 +126,14 @@ def test_pictures_that_changed_since_training_are_named(data: Path, tmp_path: Pa
             if split == "train":
                 Image.fromarray(255 - np.asarray(Image.open(path))).save(target)
     recipe = Recipe(network=NetworkRecipe(widths=(4,), blocks=(1,)), size=16, epochs=1, batch_size=4, color="rgb")
-    training.run(root, tmp_path / "run", recipe, 1, *[lambda *a: None] * 3)
+    training.run(root, tmp_path / "run", recipe, 1)
     classes = exporting.open_run(tmp_path / "run").classes
     assert classes == CLASSES
     out = tmp_path / "student.onnx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "_calibrate_crop", lambda *a: {})
         patch.setattr(exporting, "_framings", lambda reports: {"default": exporting.Framing(margin=1.0)})
-        exporting.export_run(tmp_path / "run", root, out, "x", "", "", 50, lambda *a: None)
+        exporting.export_run(tmp_path / "run", root, out, "x", "", "", 50)
     split = open_dataset(root, "validation")
     assert all(c.passed for c in trace(load_bundle(out), tmp_path / "run", split))
     first = root / "validation/happy/0.png"

@@ -43,6 +43,7 @@ from mien_train.run.distillation import open_panel, teacher_targets
 from mien_train.run.optimizer import learning_rate
 from mien_train.run.trainer import sampling_chances
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
+from tests.progress import Told
 
 CLASSES = ("bright", "dark", "striped")
 SMALL = NetworkRecipe(widths=(8, 16), blocks=(1, 1), dropout=0.0)
@@ -86,7 +87,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(
     data: Path, out: Path, recipe: Recipe = RECIPE, on_epoch: Callable[[runfolder.Epoch], None] = lambda e: None
 ) -> None:
-    training.run(data, out, recipe, 1, on_epoch, lambda *a: None, lambda *a: None)
+    training.run(data, out, recipe, 1, on_epoch)
 
 
 def test_it_learns(run: Path):
@@ -139,15 +140,15 @@ def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(data: Path
 
 def test_a_run_may_start_from_anothers_weights(data: Path, run: Path, tmp_path: Path):
     gentle = RECIPE.model_copy(update={"epochs": 1, "learning_rate": 1e-6, "seed": 5})
-    training.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3, initial=run / "weights.pt")
+    training.run(data, tmp_path / "tuned", gentle, 1, initial=run / "weights.pt")
     assert runfolder.read_history(tmp_path / "tuned")[0].validation_accuracy > 0.9
     with pytest.raises(TrainingError, match="initial_weights_sha256"):
-        training.run(data, tmp_path / "tuned", gentle, 1, *[lambda *a: None] * 3)
+        training.run(data, tmp_path / "tuned", gentle, 1)
     with pytest.raises(TrainingError, match="no such file; expected weights"):
-        training.run(data, tmp_path / "none", gentle, 1, *[lambda *a: None] * 3, initial=tmp_path / "none.pt")
+        training.run(data, tmp_path / "none", gentle, 1, initial=tmp_path / "none.pt")
     (tmp_path / "odd.pt").write_bytes(b"odd")
     with pytest.raises(TrainingError, match="not the weights of this recipe"):
-        training.run(data, tmp_path / "odd", gentle, 1, *[lambda *a: None] * 3, initial=tmp_path / "odd.pt")
+        training.run(data, tmp_path / "odd", gentle, 1, initial=tmp_path / "odd.pt")
 
 
 def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
@@ -157,25 +158,25 @@ def test_teachers_decide_their_share_of_the_targets(data: Path, tmp_path: Path):
     swapped = ("dark", "striped", "bright")  # the tiny model's first class is the bright one
     write_bundle(teacher, tiny_onnx(size=16), tiny_manifest(classes=swapped, input=spec), tiny_golden(16))
     pupil = RECIPE.model_copy(update={"teacher_share": 1.0, "epochs": 4})
-    training.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher])
+    training.run(data, tmp_path / "pupil", pupil, 1, teachers=[teacher])
     network = exporting.open_run(tmp_path / "pupil").network
     flat = np.stack([np.full((16, 16, 1), level, np.uint8) for level in (220, 30)])
     assert tensors.predict_logits(network, flat, "fp32").argmax(1).tolist() == [CLASSES.index("dark"), 0]
     (tmp_path / "pupil/weights.pt").unlink()
-    asked: list[str] = []
+    asked = Told()
     training.run(
-        data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher],
-        on_prepare=lambda what, done, total: asked.append(what),
+        data, tmp_path / "pupil", pupil, 1, teachers=[teacher],
+        progress=asked,
     )  # fmt: skip
     assert (tmp_path / "pupil/weights.pt").exists()
-    assert not asked  # a run that goes on asks nobody twice
+    assert "asking the teachers" not in asked.names  # a run that goes on asks nobody twice
 
     with pytest.raises(TrainingError, match="teachers_sha256"):
-        training.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[teacher, teacher])
+        training.run(data, tmp_path / "pupil", pupil, 1, teachers=[teacher, teacher])
     with pytest.raises(TrainingError, match="teacher_share is 1 and 0 teachers are given"):
         train(data, tmp_path / "alone", pupil)
     with pytest.raises(TrainingError, match="teacher_share is 0 and 1 teachers are given"):
-        training.run(data, tmp_path / "alone", RECIPE, 1, *[lambda *a: None] * 3, teachers=[teacher])
+        training.run(data, tmp_path / "alone", RECIPE, 1, teachers=[teacher])
 
 
 def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, tmp_path: Path):
@@ -188,13 +189,13 @@ def test_a_teacher_must_know_the_classes_and_see_the_same_pictures(data: Path, t
         size = 16 if name == "classes" else 48
         write_bundle(tmp_path / f"{name}.onnx", tiny_onnx(size=size), tiny_manifest(**changes), tiny_golden(size))
         with pytest.raises(TrainingError, match=message):
-            teacher_targets([tmp_path / f"{name}.onnx"], train_pack, spec, lambda *a: None)
+            teacher_targets([tmp_path / f"{name}.onnx"], train_pack, spec)
 
 
 def test_teachers_may_be_asked_about_every_view(data: Path, run: Path, tmp_path: Path):
     """A finished run as the only teacher, with the whole say; asked about each view, nothing is kept of its answers."""
     pupil = RECIPE.model_copy(update={"teacher_share": 1.0, "teacher_sees": "view", "seed": 4, "epochs": 4})
-    training.run(data, tmp_path / "pupil", pupil, 1, *[lambda *a: None] * 3, teachers=[run])
+    training.run(data, tmp_path / "pupil", pupil, 1, teachers=[run])
     assert runfolder.read_history(tmp_path / "pupil")[-1].validation_accuracy > 0.9
     assert not list((tmp_path / "pupil/cache").glob("taught-*"))
     about = json.loads((tmp_path / "pupil/run.json").read_text())
@@ -203,9 +204,9 @@ def test_teachers_may_be_asked_about_every_view(data: Path, run: Path, tmp_path:
     manifest = tiny_manifest(classes=CLASSES, input=tensors.input_spec(RECIPE))
     write_bundle(tiny, tiny_onnx(size=16), manifest, tiny_golden(16))
     with pytest.raises(TrainingError, match="expected a network that `mien train` made"):
-        training.run(data, tmp_path / "none", pupil, 1, *[lambda *a: None] * 3, teachers=[tiny])
+        training.run(data, tmp_path / "none", pupil, 1, teachers=[tiny])
     with pytest.raises(TrainingError, match="not a run folder"):
-        training.run(data, tmp_path / "other", pupil, 1, *[lambda *a: None] * 3, teachers=[data])
+        training.run(data, tmp_path / "other", pupil, 1, teachers=[data])
 
 
 @pytest.mark.parametrize("votes_weight", [0.0, 0.5])
@@ -231,7 +232,7 @@ def test_a_teacher_says_the_same_as_a_run_and_as_a_bundle(data: Path, tmp_path: 
     for teacher, temperature in ((tmp_path / "run", 1.0), (tmp_path / "b.onnx", 0.5)):
         panel = open_panel([teacher, teacher], order, spec, images, torch.device("cpu"))
         torch.testing.assert_close(panel.ask(inputs), (logits / temperature).softmax(1), atol=1e-4, rtol=1e-4)
-    both = teacher_targets([tmp_path / "run"], found.train, spec, lambda *a: None)
+    both = teacher_targets([tmp_path / "run"], found.train, spec)
     mirrored = tensors.predict_logits(network, np.ascontiguousarray(images[:, :, ::-1]), "fp32")
     straight = tensors.predict_logits(network, images, "fp32")
     wanted = (straight[:, :3].softmax(1) + mirrored[:, :3].softmax(1)) / 2

@@ -19,11 +19,12 @@ from mien.model.crop import cut
 from mien.model.manifest import CropSpec, InputSpec
 from mien.records import Face, Image
 from mien_train.data.augment import augment
-from mien_train.data.detected_views import detected_views
+from mien_train.data.detected_views import FRAMING, detected_views
 from mien_train.data.framing import framing_of, on_canvas
 from mien_train.recipe import AugmentRecipe, Recipe
 from mien_train.run import loop
 from mien_train.run import train as training
+from tests.progress import Told
 from tests.training.test_train import OFF, RECIPE, squares
 
 SPEC = InputSpec(height=48, width=48, channels=1, color="gray")
@@ -96,10 +97,10 @@ def test_a_recipe_may_ask_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     recipe = Recipe.model_validate(
         {**RECIPE.model_dump(), "epochs": 1, "detected_share": 0.5, "augment": AugmentRecipe()}
     )
-    said: list[str] = []
+    said = Told()
     training.run(
-        squares(tmp_path / "data"), tmp_path / "run", recipe, 1, lambda e: None, lambda *a: None, lambda *a: None,
-        on_prepare=lambda what, done, total: said.append(what),
+        squares(tmp_path / "data"), tmp_path / "run", recipe, 1,
+        progress=said,
     )  # fmt: skip
-    assert set(said) == {loop.FRAMING}
+    assert FRAMING in said.names
     assert list((tmp_path / "run" / "cache").glob("views-stub-*.npy"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mien.audit.records import FaceCheck, Picture
 from mien.detect import Detector
 from mien.errors import MediaError
 from mien.imaging import enlarge_smoothly, padded, resize, size_for
 from mien.media.image import read_image
+from mien.progress import SILENT, Progress
 from mien.records import Image
 
 SIDES_PX = (96, 192)
@@ -19,7 +20,7 @@ def check_faces(
     pictures: Sequence[Picture],
     detector: Detector,
     limit: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> FaceCheck:
     """Look for a face in each picture, or in `limit` of them, evenly spread; unreadable ones are passed over."""
     rows = _spread(len(pictures), limit)
@@ -33,7 +34,7 @@ def check_faces(
         looked_at += 1
         if not any(detector.detect(view) for view in _views(image)):
             missing.append(pictures[row])
-        progress(done, len(rows))
+        progress.update("looking for faces", done, len(rows))
     return FaceCheck(detector.name, looked_at, tuple(missing))
 
 

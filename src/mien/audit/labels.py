@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -14,11 +13,10 @@ from mien.dataset import Split
 from mien.errors import DatasetError
 from mien.measure.evaluate import evaluate
 from mien.model.session import Session
+from mien.progress import SILENT, Progress
 
 
-def check_labels(
-    split: Split, session: Session, progress: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> LabelCheck:
+def check_labels(split: Split, session: Session, progress: Progress = SILENT) -> LabelCheck:
     """Which labels of `split` are likely wrong; the model must not have been trained on it.
 
     A label counts as likely wrong when both ways of pruning of the paper's section 4 (by class, by noise rate) leave

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +23,7 @@ from mien.errors import DatasetError, MediaError
 from mien.imaging import to_gray
 from mien.media.image import read_image
 from mien.model.session import Session
+from mien.progress import SILENT, PartOfProgress, Progress
 
 BLANK_SPREAD = 4.0
 """A picture whose grey levels (0..255) have a smaller standard deviation is blank."""
@@ -30,7 +31,6 @@ BLANK_SPREAD = 4.0
 CHUNK = 256
 MAX_THREADS = 8
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
 
@@ -51,7 +51,7 @@ def audit(
     face_limit: int | None = None,
     session: Session | None = None,
     labels_in: str = "",
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Audit:
     """Look for duplicates, leaks between splits, contradicting or unlikely labels, blank and faceless pictures.
 
@@ -61,7 +61,7 @@ def audit(
         face_limit: it looks at so many pictures, evenly spread; None: at all.
         session: the model whose answers are compared with the labels; None: they are not checked.
         labels_in: the split whose labels are checked; "": validation, else test, else the only split.
-        progress: called as the work goes on.
+        progress: is told how far the work is.
 
     Raises:
         DatasetError: no split, a split `labels_in` that is not there, or not one picture can be read.
@@ -96,7 +96,7 @@ def _look_at(pictures: list[Picture], progress: Progress) -> list[_Look]:
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
         for start in range(0, len(pictures), CHUNK):
             looks += pool.map(_look, pictures[start : start + CHUNK])
-            progress("reading pictures", len(looks), len(pictures))
+            progress.update("reading pictures", len(looks), len(pictures))
     return looks
 
 
@@ -124,14 +124,14 @@ def _near(pictures: list[Picture], looks: list[_Look], rows: list[int], progress
     chosen = list(stands_for.values())
     if not chosen:
         return ()
-    progress("comparing pictures", 0, len(chosen))
+    progress.update("comparing pictures", 0, len(chosen))
     number: dict[str, int] = {}
     keys = np.array([number.setdefault(looks[i].key, len(number)) for i in chosen], np.int64)
     names = list(dict.fromkeys(p.split for p in pictures))
     groups = np.array([names.index(pictures[i].split) for i in chosen], np.int64)
     thumbnails = np.stack([found for i in chosen if (found := looks[i].thumbnail) is not None])
     pairs = near_pairs(thumbnails, groups, keys)
-    progress("comparing pictures", len(chosen), len(chosen))
+    progress.update("comparing pictures", len(chosen), len(chosen))
     return tuple(
         Pair(pictures[chosen[first]], pictures[chosen[second]], correlation, TURNS[turn])
         for first, second, correlation, turn in pairs.rows()
@@ -139,7 +139,7 @@ def _near(pictures: list[Picture], looks: list[_Look], rows: list[int], progress
 
 
 def _faces(pictures: list[Picture], detector: Detector, limit: int | None, progress: Progress) -> FaceCheck:
-    return check_faces(pictures, detector, limit, lambda done, total: progress("looking for faces", done, total))
+    return check_faces(pictures, detector, limit, progress)
 
 
 def _label_split(splits: Sequence[Split], wanted: str) -> tuple[Split | None, list[str]]:
@@ -157,6 +157,6 @@ def _label_split(splits: Sequence[Split], wanted: str) -> tuple[Split | None, li
 
 def _labels(split: Split, session: Session, progress: Progress) -> tuple[LabelCheck | None, list[str]]:
     try:
-        return check_labels(split, session, lambda what, done, total: progress("checking labels", done, total)), []
+        return check_labels(split, session, PartOfProgress(progress, "checking labels")), []
     except DatasetError as error:  # one check that cannot be made must not cost the others
         return None, [f"Labels were not checked: {error}."]

@@ -10,7 +10,7 @@ import typer
 
 from mien.cli.options import MODEL_HELP, registered
 from mien.cli.output import name_items, say_passed_over, write_file
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 
 EXAMPLES = """Examples:
 
@@ -83,15 +83,14 @@ def audit(
 
     splits = open_splits(data)
     say_passed_over(splits)
-    with progress() as bar:
-        task = bar.add_task("", total=None, note="")
+    with ProgressBar() as bar:
         found = look(
             splits,
             detector=None if faces is Faces.none else make_detector(detector or default_detector_name()),
             face_limit=FACE_SAMPLE if faces is Faces.sample else None,
             session=Session(load_bundle(model), threads) if labels else None,
             labels_in=split_for_labels.value if split_for_labels else "",
-            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            progress=bar,
         )
     typer.echo(audit_to_text(found), nl=False)
     for path, write in ((as_json, audit_to_json), (html, audit_to_html)):

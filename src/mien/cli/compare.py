@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.options import MODEL_HELP, AnswerOption, ThreadsOption, registered
 from mien.cli.output import name_items, say_passed_over, write_charts, write_file
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 
 EXAMPLES = """Examples:
 
@@ -64,15 +64,14 @@ def compare(
     found = open_dataset(data, split)
     say_passed_over([found])
     found = without(found, exclude) if exclude else found
-    with progress() as bar:
-        task = bar.add_task("", total=None, note="")
+    with ProgressBar() as bar:
         result = measure(
             first,
             second,
             found,
             detector=make_detector(detector) if detector else None,
             shared_only=shared_only,
-            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            progress=bar,
         )
     typer.echo(comparison_to_text(result), nl=False)
     for path, write in ((as_json, comparison_to_json), (html, comparison_to_html)):

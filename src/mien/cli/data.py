@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.output import name_items
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 
 
 def register(app: typer.Typer) -> None:
@@ -41,12 +41,9 @@ def import_(
     """Turn fer2013.csv into folders: Training -> train, PublicTest -> validation, PrivateTest -> test."""
     from mien.dataset import import_fer2013
 
-    with progress() as bar:
-        task = bar.add_task("importing", total=None, note="")
+    with ProgressBar() as bar:
         wanted = classes.split(",") if classes else None
-        report = import_fer2013(
-            pixels, out, votes, lambda done: bar.update(task, completed=done), wanted, by_votes, overwrite=overwrite
-        )
+        report = import_fer2013(pixels, out, votes, bar, wanted, by_votes, overwrite=overwrite)
     for (split, label), count in sorted(report.written.items()):
         typer.echo(f"{split:12} {label:10} {count:6}")
     typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))

@@ -10,7 +10,7 @@ import typer
 
 from mien.cli.options import AnswerOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
 from mien.cli.output import name_items, say_passed_over, write_charts, write_file
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
     ColorOption,
@@ -101,8 +101,7 @@ def evaluate(
         # A training run leaves out what is listed too: it is no repeat that the model saw.
         found, train = without(found, exclude), without(train, exclude) if train else None
     about = WeightOptions(network, module, classes, size, color, mean, std)
-    with bundle_of(model, about, found.classes) as path, progress() as bar:
-        task = bar.add_task("", total=None, note="")
+    with bundle_of(model, about, found.classes) as path, ProgressBar() as bar:
         result = measure(
             Session(load_bundle(path), threads, answer=answer, prior=as_prior(prior, prior_strength)),
             found,
@@ -113,7 +112,7 @@ def evaluate(
             flip=tta is Tta.flip,
             by=by,
             corruptions=corrupt,
-            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            progress=bar,
         )
     typer.echo(to_text(result), nl=False)
     for path, write in ((as_json, to_json), (html, to_html)):

@@ -10,7 +10,7 @@ import csv
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +26,7 @@ from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
 from mien.errors import DatasetError, Remedy, reason
 from mien.files import replacing
+from mien.progress import SILENT, Progress
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Meaning of 0..6 in the column `emotion`; not alphabetical, which is why mien carries names."""
@@ -60,7 +61,7 @@ def import_fer2013(
     pixels_csv: Path,
     out: Path,
     votes_csv: Path | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = SILENT,
     classes: Sequence[str] | None = None,
     by_votes: bool = False,
     *,
@@ -74,7 +75,7 @@ def import_fer2013(
         pixels_csv: `fer2013.csv`; without a header its three columns are told by what they hold.
         out: folder to make.
         votes_csv: FER+'s `fer2013new.csv`: same rows in the same order.
-        progress: called with the number of rows done.
+        progress: is told the number of rows done.
         classes: the only ones written; rows of other classes are passed over. None: all.
         by_votes: the class is FER+'s, one of eight, by the majority of the votes: see `majority`.
         overwrite: replace the splits and votes that `out` holds.
@@ -131,7 +132,7 @@ class _Import:
         self._seen: set[Path] = set()
         self._number = -1
 
-    def run(self, progress: Callable[[int], None]) -> ImportReport:
+    def run(self, progress: Progress) -> ImportReport:
         for index, (row, votes) in enumerate(zip_longest(_pixel_rows(self.pixels_csv), _votes(self.votes_csv))):
             if self.votes_csv and (row is None or votes is None):
                 raise DatasetError(
@@ -143,7 +144,7 @@ class _Import:
                 self._add(index, row, votes)
             except ValueError as error:
                 self.report.failed.append(f"{self.pixels_csv}, row {index + 1}: {error}")
-            progress(index + 1)
+            progress.update("importing", index + 1)
         if not self.report.written:
             failed = self.report.failed
             named = "".join(f"; {line.removeprefix(f'{self.pixels_csv}, ')}" for line in failed[:NAMED])

@@ -11,13 +11,14 @@ import numpy as np
 from mien.dataset import Sample, Split, match_classes
 from mien.detect import Detector
 from mien.errors import DatasetError
-from mien.measure.evaluate import Evaluation, Progress, evaluate
+from mien.measure.evaluate import Evaluation, evaluate
 from mien.measure.intervals import RESAMPLES
 from mien.measure.metrics import Truth
 from mien.measure.significance import Difference, difference, joint_table
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer
 from mien.model.session import Session
+from mien.progress import SILENT, PartOfProgress, Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ def compare(
     shared_only: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Comparison:
     """Measure two models on a split, over the classes that both and the data share.
 
@@ -85,7 +86,7 @@ def compare(
         detector: finds the face, for both models; a photo without one is an error of both.
         shared_only: leave out samples of classes that not both models know, instead of refusing them.
         resamples: of the bootstrap intervals, seeded with `seed`.
-        progress: called as the work goes on, with A or B named in what is being done.
+        progress: is told how far the work is, with A or B named in what is being done.
 
     Raises:
         DatasetError: as `evaluate` does; also fewer than two classes that all three share.
@@ -96,7 +97,7 @@ def compare(
     def measure(name: str, model: Bundle | Session) -> Evaluation:
         return evaluate(
             model, chosen, detector=detector, resamples=resamples, seed=seed,
-            progress=lambda what, done, total: progress(f"{name}: {what}", done, total),
+            progress=PartOfProgress(progress, prefix=f"{name}: "),
         )  # fmt: skip
 
     same = (

@@ -24,9 +24,9 @@ from mien.model.bundle import Bundle
 from mien.model.classify import BATCH
 from mien.model.crop import Crops, cut, whole_face
 from mien.model.session import Session
+from mien.progress import SILENT, Progress
 from mien.records import Face, Image
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
 
@@ -152,7 +152,7 @@ def evaluate(
     corruptions: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Evaluation:
     """Measure a model on a split, picture by picture: memory does not grow with the pictures.
 
@@ -168,7 +168,7 @@ def evaluate(
         by: a metadata column; each of its values is measured apart too.
         corruptions: measure again under each damage of `mien.measure.corruptions`, seeded with `seed`.
         resamples: of the bootstrap intervals, seeded with `seed`.
-        progress: called as the work goes on.
+        progress: is told how far the work is.
 
     Raises:
         DatasetError: no sample, classes that do not match, an unknown column or weight, or not one readable picture.
@@ -181,7 +181,7 @@ def evaluate(
     run = _Run()
     for done, batch in enumerate(_batches(samples), 1):
         _measure(batch, look, run, corruptions, seed)
-        progress("reading faces", min(done * BATCH, len(samples)), len(samples))
+        progress.update("reading faces", min(done * BATCH, len(samples)), len(samples))
     if not run.samples and not run.missed:
         raise DatasetError(f"{split.root}: none of {len(samples)} pictures can be read; the first: {run.failures[0]}")
     truth = np.array(run.truth, np.int64)
@@ -316,7 +316,7 @@ def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities
         if key in wanted:
             seen.add(key)
         if done % BATCH == 0 or done == len(train):
-            progress("looking for repeats", done, len(train))
+            progress.update("looking for repeats", done, len(train))
     fresh: NDArray[np.bool_] = np.array([key not in seen for key in run.keys], np.bool_)
     hits = int(((probabilities.argmax(axis=1) == truth) & fresh).sum())
     return Repeats(int((~fresh).sum()), wilson(hits, int(fresh.sum()) + len(run.missed)))

@@ -20,7 +20,7 @@ About = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Position:
     """The first `items` items are done; their `rows` rows take `size` bytes."""
 
     items: int = 0
@@ -36,8 +36,8 @@ def journal_of(partial: Path) -> Path:
 class Journal:
     """The journal of one run. Made by `begin` or `go_on`."""
 
-    def __init__(self, path: Path, file: BinaryIO, progress: Progress) -> None:
-        self.path, self.progress = path, progress
+    def __init__(self, path: Path, file: BinaryIO, position: Position) -> None:
+        self.path, self.position = path, position
         self._file = file
 
     @classmethod
@@ -47,7 +47,7 @@ class Journal:
         file = path.open("wb")
         file.write(json.dumps(about).encode() + b"\n")
         file.flush()
-        return cls(path, file, Progress())
+        return cls(path, file, Position())
 
     @classmethod
     def go_on(cls, partial: Path, about: About) -> Journal:
@@ -82,14 +82,14 @@ class Journal:
         file = path.open("r+b")
         file.truncate(sum(len(line) + 1 for line in lines))
         file.seek(0, 2)
-        return cls(path, file, Progress(*map(int, lines[-1].split())) if len(lines) > 1 else Progress())
+        return cls(path, file, Position(*map(int, lines[-1].split())) if len(lines) > 1 else Position())
 
-    def note(self, progress: Progress) -> None:
+    def note(self, position: Position) -> None:
         """Write down how far the run is, if that is further than before."""
-        if progress != self.progress:
-            self._file.write(f"{progress.items} {progress.rows} {progress.size}\n".encode())
+        if position != self.position:
+            self._file.write(f"{position.items} {position.rows} {position.size}\n".encode())
             self._file.flush()
-            self.progress = progress
+            self.position = position
 
     def close(self) -> None:
         """Leave it for another time."""

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 from mien.errors import MienError, OutputError, Remedy, reason
 from mien.files import replacing
 from mien.output.files import check_free
-from mien.output.journal import About, Journal, Progress
+from mien.output.journal import About, Journal, Position
 from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
 from mien.output.rows import Cell, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
@@ -56,7 +56,7 @@ def open_writer(
         if resume and run is not None and partial.exists():
             journal = Journal.go_on(partial, run)
             file = partial.open("r+b")
-            file.truncate(journal.progress.size)
+            file.truncate(journal.position.size)
             file.seek(0, os.SEEK_END)
             return ResultWriter(path, file, classes, journal)
         _check_free(path, partial, overwrite)
@@ -99,16 +99,16 @@ class ResultWriter:
     """
 
     def __init__(self, path: Path, partial: BinaryIO, classes: Sequence[str], journal: Journal | None = None) -> None:
-        progress = journal.progress if journal else Progress()
+        position = journal.position if journal else Position()
         self.path = path
         self.partial = Path(partial.name)
-        self.rows, self.items = progress.rows, progress.items
+        self.rows, self.items = position.rows, position.items
         self._file = partial
         self._journal = journal
         self._classes = tuple(classes)
         self._suffix = path.suffix.lower()
-        self._good_bytes = progress.size
-        if self._suffix == ".csv" and not progress.size:
+        self._good_bytes = position.size
+        if self._suffix == ".csv" and not position.size:
             self._append(_csv_text([columns(self._classes)]))
 
     def add(self, item: int, result: FrameReadings | Failure) -> None:
@@ -145,7 +145,7 @@ class ResultWriter:
         """Note that the first `items` items of the run are done, and all their rows written."""
         self.items = items
         if self._journal:
-            self._journal.note(Progress(items, self.rows, self._good_bytes))
+            self._journal.note(Position(items, self.rows, self._good_bytes))
 
     def close(self, error: BaseException | None = None) -> None:
         """Move the finished file to `path`; after an `error`, keep the rows in `partial`, and have the error say so.

@@ -11,7 +11,6 @@ import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
 from mien.model.manifest import PEOPLE, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
+from mien.progress import SILENT, Progress
 from mien_train.bundles.derived import finish
 from mien_train.bundles.measured import Quality, quality, session_logits
 from mien_train.bundles.prune import fine_tuning, parent_recipe, prune
@@ -45,8 +45,6 @@ three networks differed by up to 0.003. Sums that saturate, as those of 8-bit we
 BATCHES = (1, 64)
 SECONDS = 2.0
 """So long each batch size is timed."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def compress(
     threads: int = 0,
     without: Path | None = None,
     overwrite: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Compression:
     """Make a bundle smaller, measure both, and write the new one to `out` if it loses at most `max_drop` points.
 
@@ -131,7 +129,7 @@ def compress(
         threads: CPU threads to fine-tune on; 0 takes every core.
         without: a CSV of pictures to leave out, as in training.
         overwrite: replace `out`.
-        progress: called with what is being done, and how much of it is.
+        progress: is told what is being done, and how much of it is.
 
     Raises:
         TrainingError: not a bundle that can be compressed so, or other classes in the data than in the bundle.
@@ -143,7 +141,7 @@ def compress(
         # Named by what is asked for: other words after a refusal begin another run, the same go on with this one.
         work = out.with_name(f"{out.stem}-{share:g}-{epochs}.run") if share else Path(folder)
         data = load_training_data(
-            data_root, parent.manifest.input, work / "cache", lambda done, total: progress("decoding", done, total),
+            data_root, parent.manifest.input, work / "cache", progress,
             without,
         )  # fmt: skip
         classes = parent.manifest.label_answer.classes
@@ -160,7 +158,7 @@ def compress(
             graph, training = _pruned(parent, data_root, data, work, share, epochs, threads, without, progress)
             steps |= {"pruned": share, "epochs": epochs}
         if int8:
-            progress("quantizing", 0, 1)
+            progress.update("quantizing", 0, 1)
             graph, method = _quantized(graph, parent.manifest, data)
             steps |= {"int8": method, "calibration_crops": CALIBRATION_CROPS}
         manifest = _manifest(parent, training, out.stem, steps)
@@ -177,7 +175,7 @@ def _check(parent: Bundle, out: Path, int8: bool, share: float, overwrite: bool)
 
 def _pruned(
     parent: Bundle, root: Path, data: TrainingData, work: Path, share: float, epochs: int, threads: int,
-    without: Path | None, tell: Progress,
+    without: Path | None, progress: Progress,
 ) -> tuple[bytes, TrainingInfo]:  # fmt: skip
     """The graph, in floats, of the pruned and fine-tuned network, and where its weights come from."""
     recipe = fine_tuning(parent_recipe(parent), share, epochs)
@@ -189,13 +187,10 @@ def _pruned(
         work,
         recipe,
         threads,
-        on_epoch=lambda epoch: None,
-        on_step=lambda epoch, step, steps: tell(f"epoch {epoch + 1}/{epochs}", step, steps),
-        on_decode=lambda done, total: tell("decoding", done, total),
         initial=start,
         without=without,
         teachers=[parent.path],
-        on_prepare=tell,
+        progress=progress,
     )
     tuned = open_run(work)
     noted = {k: tuned.about[k] for k in ("initial_weights_sha256", "teachers_sha256")}
@@ -234,7 +229,7 @@ def _finish(
     max_drop: float, command: str, progress: Progress,
 ) -> Compression:  # fmt: skip
     """Measure both, and write what lost little enough."""
-    progress("measuring", 0, 1)
+    progress.update("measuring", 0, 1)
     tolerance = INT8_TOLERANCE if "int8" in steps else Golden.tolerance
     bundle, golden, qualities = finish(out, graph, manifest, data, command, tolerance)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
 from mien.model.manifest import Answer, Calibration, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
+from mien.progress import SILENT, Progress
 from mien_train.bundles.answers import outputs_of
 from mien_train.bundles.derived import finish
 from mien_train.bundles.measured import Quality, quality, session_logits
@@ -33,8 +34,6 @@ from mien_train.data.packs import TrainingData, load_training_data
 
 LEAST = 1e-12
 """A probability of 0 is taken for this much: its logarithm counts."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def ensemble(
     *,
     average_weights: bool = False,
     overwrite: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Ensemble:
     """Put several bundles into one, fit its temperature, measure it and its members, and write it to `out`.
 
@@ -100,7 +99,7 @@ def ensemble(
         out: the `.onnx` file.
         average_weights: average the members' weights instead, into one network.
         overwrite: replace `out`.
-        progress: called with what is being done, and how much of it is.
+        progress: is told what is being done, and how much of it is.
 
     Raises:
         TrainingError: fewer than two bundles, or bundles or data that do not go together.
@@ -111,9 +110,7 @@ def ensemble(
     graph = averaged(members) if average_weights else merge(members)
     first = members[0].manifest
     with tempfile.TemporaryDirectory() as folder:
-        data = load_training_data(
-            data_root, first.input, Path(folder), lambda done, total: progress("decoding", done, total)
-        )
+        data = load_training_data(data_root, first.input, Path(folder), progress)
         classes = first.label_answer.classes
         if data.train.classes != classes:
             raise TrainingError(
@@ -131,12 +128,12 @@ def _finish(
     out: Path, progress: Progress,
 ) -> Ensemble:  # fmt: skip
     """Measure the ensemble and its members, and write it."""
-    progress("measuring", 0, len(members) + 1)
+    progress.update("measuring", 0, len(members) + 1)
     tolerance = max(m.golden.tolerance if m.golden else Golden.tolerance for m in members)
     bundle, golden, together = finish(out, graph, manifest, data, command, tolerance)
     alone: list[Measured] = []
     for name, member in zip(names, members, strict=True):
-        progress("measuring", len(alone) + 1, len(members) + 1)
+        progress.update("measuring", len(alone) + 1, len(members) + 1)
         session, found = Session(member, threads=1), list[Quality]()
         for answer in bundle.manifest.all_answers:
             one = session.giving(answer.name or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mien.model.bundle import Bundle, write_bundle
 from mien.model.manifest import DEFAULT_FRAMING, Answer, CropSpec, Framing, Manifest, Metric, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
+from mien.progress import SILENT, PartOfProgress, Progress
 from mien_train.bundles.answers import answers_of
 from mien_train.bundles.measured import calibrate, measure_answer, session_logits
 from mien_train.bundles.to_onnx import Deployed, Head, created_now, make_golden, to_onnx
@@ -57,10 +57,10 @@ def export_run(
     about_data: str,
     licence: str,
     crops: int,
-    on_crop: Callable[[int, int], None],
     overwrite: bool = False,
     label_answer: str = "labels",
     module: str = "",
+    progress: Progress = SILENT,
 ) -> Exported:
     """Calibrate, convert, measure what was converted, and write the bundle.
 
@@ -81,7 +81,7 @@ def export_run(
             f"{data_root} is not what {run_folder} was trained on (fingerprint {data.fingerprint}, expected "
             f"{about['data_fingerprint']})"
         )
-    framings = _calibrate_crop(data.train, recipe, crops, on_crop)
+    framings = _calibrate_crop(data.train, recipe, crops, progress)
 
     manifest = Manifest(
         name=name,
@@ -127,9 +127,7 @@ def _write(
     return write_bundle(out, graph, manifest, make_golden(deployed, run.spec, answers))
 
 
-def _calibrate_crop(
-    train: Pack, recipe: Recipe, crops: int, on_crop: Callable[[int, int], None]
-) -> dict[str, FramingReport]:
+def _calibrate_crop(train: Pack, recipe: Recipe, crops: int, progress: Progress) -> dict[str, FramingReport]:
     """One framing for each detector that needs no file: the default, and the course's cascade."""
     rows = np.random.default_rng(recipe.seed).permutation(len(train.labels))[:crops]
     chosen = train.images[np.sort(rows)]
@@ -140,7 +138,7 @@ def _calibrate_crop(
             chosen,
             make_detector(name),
             recipe.align,
-            lambda done, turn=turn: on_crop(turn * len(chosen) + done, len(names) * len(chosen)),
+            PartOfProgress(progress, "calibrating the crop", before=turn * len(chosen), total=len(names) * len(chosen)),
         )
     return reports
 

@@ -126,11 +126,11 @@ def _read_measured(root: Path, student: StudentNetwork, progress: Progress) -> _
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         split = _only(read_split(root, "validation"), classes)
-        validation = pack(split, spec, cache, lambda done: progress.update("decoding validation", done, len(split)))
+        validation = pack(split, spec, cache, progress)
         clean = None
         if has_split(root, "train"):
             train = _only(read_split(root, "train"), classes)
-            seen = set(pack(train, spec, cache, lambda done: progress.update("decoding train", done, len(train))).keys)
+            seen = set(pack(train, spec, cache, progress).keys)
             clean = np.flatnonzero([key not in seen for key in validation.keys])
         return _Measured(np.array(validation.images), validation.labels, clean)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.models import BundleArgument
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
 
@@ -56,15 +56,10 @@ def compress(
     with named_extra():
         from mien_train.bundles.compress import compress as make
 
-    with progress() as bar:
-        task = bar.add_task("", total=None, note="")
-
-        def on_step(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
+    with ProgressBar() as bar:
         result = make(
             bundle, data, out, int8=int8, share=prune, epochs=epochs, max_drop=max_drop, threads=threads,
-            without=exclude, overwrite=overwrite, progress=on_step,
+            without=exclude, overwrite=overwrite, progress=bar,
         )  # fmt: skip
     if as_json:
         document = {

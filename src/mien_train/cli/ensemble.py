@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
@@ -45,13 +45,8 @@ def ensemble(
     with named_extra():
         from mien_train.bundles.ensemble import ensemble as make
 
-    with progress() as bar:
-        task = bar.add_task("", total=None, note="")
-
-        def on_step(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        result = make(bundles, data, out, average_weights=average_weights, overwrite=overwrite, progress=on_step)
+    with ProgressBar() as bar:
+        result = make(bundles, data, out, average_weights=average_weights, overwrite=overwrite, progress=bar)
     if as_json:
         members = [_plain(m) for m in result.members]
         document = {

@@ -234,13 +234,9 @@ def _export_run(
         from mien_train.bundles.export_run import export_run
 
     with ProgressBar() as bar:
-
-        def on_crop(done: int, total: int) -> None:
-            bar.update("calibrating the crop", done, total)
-
         return export_run(
             run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
-            on_crop=on_crop, overwrite=overwrite, label_answer=label_answer, module=module,
+            progress=bar, overwrite=overwrite, label_answer=label_answer, module=module,
         )  # fmt: skip
 
 

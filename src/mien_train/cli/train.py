@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import ThreadsOption
-from mien.cli.progress import progress
+from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ColorOption,
     MeanOption,
@@ -90,23 +90,7 @@ def train(
     elif any(astuple(about)):
         raise typer.BadParameter("--network, --module, --size, --color, --mean and --std go with --init WEIGHTS.pth")
     first = os.environ.get("RANK", "0") == "0"  # torchrun starts several; one of them speaks
-    with progress(disable=not first) as bar:
-        decoding = bar.add_task("decoding", total=None, note="")
-        task = bar.add_task("epoch", total=None, note="", visible=False)
-
-        def on_decode(done: int, total: int) -> None:
-            bar.update(decoding, completed=done, total=total, visible=done < total)
-
-        def on_prepare(what: str, done: int, total: int) -> None:
-            bar.update(decoding, description=what, completed=done, total=total, visible=done < total)
-
-        def on_step(epoch: int, step: int, steps: int) -> None:
-            done, total = epoch * steps + step, wanted.epochs * steps  # of the run: its end is what people wait for
-            if not bar.tasks[task].visible:
-                bar.update(decoding, visible=False)
-                bar.reset(task, total=total, completed=done, visible=True)
-            bar.update(task, description=f"epoch {epoch + 1}/{wanted.epochs}", completed=done)
-
+    with ProgressBar(shown=first) as bar:
         told = False
 
         def on_epoch(e: Epoch) -> None:
@@ -120,7 +104,7 @@ def train(
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
             )
 
-        run(data, out, wanted, threads, on_epoch, on_step, on_decode, initial, exclude, teacher or (), on_prepare)
+        run(data, out, wanted, threads, on_epoch, initial, exclude, teacher or (), bar)
     if not first:
         return
     typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")

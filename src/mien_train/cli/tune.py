@@ -82,7 +82,7 @@ def tune(
         study = search(
             data, out, space=space, recipe=recipe, epochs=epochs, trials=trials, workers=workers, threads=threads,
             timeout_s=timeout, storage=storage, name=name, seed=seed, startup=startup, without=exclude,
-            on_decode=screen.decoding, on_change=screen.show,
+            progress=screen, on_change=screen.show,
         )  # fmt: skip
     _finish(study, out, as_json=as_json)
 
@@ -138,10 +138,10 @@ class _Screen:
         if self._study:
             self._tell(self._study)
 
-    def decoding(self, done: int, total: int) -> None:
+    def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
         """Progress of the pictures."""
         self._bar.start()
-        self._bar.update(self._decoding, completed=done, total=total, visible=True)
+        self._bar.update(self._decoding, description=what, completed=done, total=total, visible=True)
         if done == total:
             self._bar.stop()
 

@@ -7,7 +7,6 @@ do not make up for it: how the two differ goes with the expression (an open mout
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from mien.detect import Detector
 from mien.model.crop import Crops, square_of
 from mien.model.manifest import DEFAULT_FRAMING, CropSpec
+from mien.progress import SILENT, Progress
 from mien.records import Face
 from mien_train.data.framing import CANVAS, ENLARGE, central_face, framing_of, on_canvas
 
@@ -23,13 +23,16 @@ Views = NDArray[np.float32]
 """`[N, 4]`: centre x and y (from the crop's centre, in crop sides), log of the side (in crop sides) and angle (radians)
 of the square that inference would cut; NaN where the detector finds no face."""
 
+FRAMING = "finding faces"
+"""What is done here, for people."""
+
 
 def detected_views(
     crops: Crops,
     rows: NDArray[np.int64],
     detector: Detector,
     align: str,
-    on_crop: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Views:
     """The views of the chosen crops; the others are NaN.
 
@@ -38,7 +41,7 @@ def detected_views(
         rows: which to look at.
         detector: whose boxes.
         align: "eyes" or "none", as in `CropSpec`.
-        on_crop: called with how many are done, and of how many.
+        progress: is told how many are done, and of how many.
 
     Raises:
         TrainingError: the detector finds a face in fewer than 20 crops.
@@ -48,7 +51,7 @@ def detected_views(
         for done, (row, face) in enumerate(zip(rows, pool.map(lambda r: _find(crops[r], detector), rows), strict=True)):
             if face is not None:
                 found[int(row)] = face
-            on_crop(done + 1, len(rows))
+            progress.update(FRAMING, done + 1, len(rows))
     return views_of(found, crops.shape, align, len(rows))
 
 

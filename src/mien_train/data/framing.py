@@ -6,7 +6,7 @@ over enlarged, padded training crops and finds the margin and shift that give th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from mien.geometry import eye_angle
 from mien.imaging import enlarge_smoothly, padded, to_bgr
 from mien.model.crop import Crops
 from mien.model.manifest import Framing
+from mien.progress import SILENT, Progress
 from mien.records import Face, Image
 
 ENLARGE = 4
@@ -58,9 +59,7 @@ def central_face(faces: list[Face], canvas: Image) -> Face | None:
     return max(around, key=lambda f: f.score, default=None)
 
 
-def measure_framing(
-    crops: Crops, detector: Detector, align: str, on_crop: Callable[[int], None] = lambda done: None
-) -> FramingReport:
+def measure_framing(crops: Crops, detector: Detector, align: str, progress: Progress = SILENT) -> FramingReport:
     """Find the framing that turns `detector`'s boxes into these crops (medians over the crops).
 
     Args:
@@ -77,7 +76,7 @@ def measure_framing(
         face = central_face(detector.detect(canvas), canvas)
         if face is not None:
             faces.append(face)
-        on_crop(done + 1)
+        progress.update(f"finding faces with {detector.name}", done + 1, len(crops))
     return framing_of(faces, (crops.shape[1] * ENLARGE, crops.shape[2] * ENLARGE), align, len(crops))
 
 

@@ -21,6 +21,7 @@ from mien.files import replacing
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec, InputSpec
+from mien.progress import SILENT, PartOfProgress, Progress
 
 PACK_VERSION = 1
 
@@ -74,7 +75,7 @@ def load_training_data(
     root: Path,
     target: InputSpec,
     cache: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
     without: Path | None = None,
 ) -> TrainingData:
     """Decode `root`'s train and validation splits for `target`, or take them from `cache`.
@@ -96,8 +97,10 @@ def load_training_data(
         splits = exclude(splits[0], without), exclude(splits[1], without)
     kept = {s.path for split in splits for s in split.samples}
     total = len(splits[0]) + len(splits[1])
-    train = pack(splits[0], target, cache, lambda done: progress(done, total))
-    validation = pack(splits[1], target, cache, lambda done: progress(len(splits[0]) + done, total))
+    train = pack(splits[0], target, cache, PartOfProgress(progress, "decoding", total=total))
+    validation = pack(
+        splits[1], target, cache, PartOfProgress(progress, "decoding", before=len(splits[0]), total=total)
+    )
     train_keys, validation_keys = set(train.keys), set(validation.keys)
     return TrainingData(
         train,
@@ -134,7 +137,7 @@ def soft_targets(data: Pack, label_share: float, smoothing: float) -> NDArray[np
     return ((1 - smoothing) * np.where(counts > 0, mixed, labels) + smoothing / len(data.classes)).astype(np.float32)
 
 
-def pack(split: Split, target: InputSpec, cache: Path, progress: Callable[[int], None] = lambda done: None) -> Pack:
+def pack(split: Split, target: InputSpec, cache: Path, progress: Progress = SILENT) -> Pack:
     """Decode one split into `cache` (memory grows with nothing but the labels), or reuse what stands there."""
     folder = cache / f"{split.name}-{_pack_key(split, target)}"
     if not (folder / "pack.json").exists():
@@ -157,7 +160,7 @@ def pack(split: Split, target: InputSpec, cache: Path, progress: Callable[[int],
     )
 
 
-def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callable[[int], None]) -> None:
+def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Progress) -> None:
     # Beside its place: another process may be at the same, and a third read what the first has made.
     begun = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(begun, ignore_errors=True)
@@ -177,7 +180,7 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Callabl
             images[len(rows)] = cut(frame.pixels, [whole_face(frame.pixels)], CropSpec(), target)[0]
             rows.append(i)
             keys.append(pixel_key(frame.pixels))
-        progress(i + 1)
+        progress.update(f"decoding {split.name}", i + 1, len(split))
     if not rows:
         shutil.rmtree(begun, ignore_errors=True)
         raise DatasetError(

@@ -19,6 +19,7 @@ from mien.errors import TrainingError
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.manifest import InputSpec
 from mien.model.session import Session
+from mien.progress import SILENT, Progress
 from mien_train.data.packs import Pack
 from mien_train.data.tensors import normalise, predict_logits, to_tensor
 from mien_train.networks.initial import network_of
@@ -29,9 +30,12 @@ BATCH = 256
 _Ask = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """uint8 `[N, H, W, C]` -> probabilities float32 `[N, K]`, in the pupil's order."""
 
+ASKING = "asking the teachers"
+"""What is done here, for people."""
+
 
 def teacher_targets(
-    teachers: Sequence[Path], pack: Pack, spec: InputSpec, on_picture: Callable[[int, int], None]
+    teachers: Sequence[Path], pack: Pack, spec: InputSpec, progress: Progress = SILENT
 ) -> NDArray[np.float32]:
     """What the teachers say of every picture, as it is and mirrored, averaged: float32 `[N, K]`, rows summing to 1.
 
@@ -39,7 +43,7 @@ def teacher_targets(
         teachers: bundles, or folders of finished runs.
         pack: the pictures.
         spec: the pupil's input.
-        on_picture: called with how many are done, and of how many.
+        progress: is told how many pictures are done.
 
     Raises:
         TrainingError: a teacher with other classes or another input than the run's.
@@ -51,7 +55,7 @@ def teacher_targets(
         for ask in asked:
             for view in (pictures, np.ascontiguousarray(pictures[:, :, ::-1])):
                 total[start : start + BATCH] += ask(view)
-        on_picture(min(start + BATCH, len(total)), len(total))
+        progress.update(ASKING, min(start + BATCH, len(total)), len(total))
     return total / total.sum(axis=1, keepdims=True)
 
 

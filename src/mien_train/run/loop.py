@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from mien.detect import default_detector_name, make_detector
 from mien.errors import MienError, TrainingError
+from mien.progress import SILENT, Progress
 from mien_train.data.detected_views import detected_views
 from mien_train.data.packs import EXCLUDED_FILE, TrainingData, kept, load_training_data
 from mien_train.data.soft_targets import SUFFIX, load_soft_targets
@@ -22,7 +22,7 @@ from mien_train.recipe import Recipe
 from mien_train.run.distillation import Panel, open_panel, teacher_targets
 from mien_train.run.folder import ABOUT, WEIGHTS, Epoch, append_history, claim, save_state
 from mien_train.run.process_group import Group, joined
-from mien_train.run.trainer import StepCallback, Trainer, spread_over
+from mien_train.run.trainer import Trainer, spread_over
 
 _log = logging.getLogger("mien")
 
@@ -32,36 +32,32 @@ FEW = 10
 FEW_STEPS = 300
 """Fewer steps of the optimizer in all are mentioned: the weights hardly move from chance."""
 
-ASKING, FRAMING = "asking the teachers", "finding faces"
-"""What is prepared before the first epoch, for people."""
-
 
 def train(
     data_root: Path,
     run: Path,
     recipe: Recipe,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    on_step: StepCallback = lambda epoch, step, steps: None,
-    on_decode: Callable[[int, int], None] = lambda done, total: None,
     initial: Path | None = None,
     without: Path | None = None,
     teachers: Sequence[Path] = (),
-    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = SILENT,
     cache: Path | None = None,
 ) -> Path:
     """Train by `recipe` into the folder `run`; go on where an interrupted run of the same recipe and data stopped.
 
-    Under torchrun every process calls this; only the first one calls back and writes into `run`.
+    Under torchrun every process calls this; only the first one tells of it and writes into `run`.
 
     Args:
         data_root: a labelled folder.
         run: the run folder: see `mien_train.run.folder`.
         recipe: what to do.
-        on_epoch, on_step, on_decode, on_prepare: called as the work goes on.
+        on_epoch: called with each epoch's result.
         initial: weights to start from instead of fresh ones: see `load_initial`.
         without: a CSV of pictures to leave out; the run keeps what it left out as `excluded.csv`.
         teachers: bundles, or folders of finished runs, that decide `recipe.teacher_share` of the targets; files of
             soft targets (`.npz`) that decide `recipe.votes_teacher_share` of the votes' target.
+        progress: is told how far the work is.
         cache: where decoded pictures are kept, if not in the run's own folder.
 
     Returns:
@@ -79,7 +75,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     cache = cache or run / "cache"
     with joined() as group:
-        data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, on_decode, without))
+        data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, progress, without))
         notes = {
             "data": str(data_root),
             "initial_weights": str(initial or ""),
@@ -97,7 +93,7 @@ def train(
         try:
             people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
             trainer = Trainer(
-                recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, on_prepare), people
+                recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, progress), people
             )
         except MienError:
             # Refused before the first step: another recipe may have the folder.
@@ -108,7 +104,7 @@ def train(
         if group.first:
             _mention_steps(recipe, trainer.steps, len(data.train_rows))
         for epoch in range(trainer.restore(run), recipe.epochs):
-            result = trainer.run_epoch(epoch, on_step if group.first else lambda epoch, step, steps: None)
+            result = trainer.run_epoch(epoch, progress if group.first else SILENT)
             if group.first:
                 # The checkpoint first: a kill between the two lines repeats no epoch, and history is cut to it on
                 # resuming.
@@ -161,7 +157,7 @@ def _prepare(
     group: Group,
     teachers: Sequence[Path],
     cache: Path,
-    on_prepare: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> tuple[np.ndarray | Panel | None, np.ndarray | None]:
     """What the teachers say, and how a detector would frame the pictures, where the recipe asks for it."""
     taught = views = None
@@ -171,12 +167,12 @@ def _prepare(
     elif teachers:
         asked = hashlib.sha256("".join(map(initial_digest, teachers)).encode()).hexdigest()[:16]
         answers = cache / f"taught-{asked}-{fingerprint}.npy"
-        spec, asking = input_spec(recipe), partial(on_prepare, ASKING)
-        taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, asking)))
+        spec = input_spec(recipe)
+        taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, progress)))
     if recipe.detected_share:
         detector = make_detector(default_detector_name())
         path = cache / f"views-{detector.name}-{recipe.align}-{recipe.size}-{recipe.color}-{fingerprint}.npy"
-        pictures, rows, finding = data.train.images, data.train_rows, partial(on_prepare, FRAMING)
+        pictures, rows, finding = data.train.images, data.train_rows, progress
         views = group.decide(
             lambda: kept(path, lambda: detected_views(pictures, rows, detector, recipe.align, finding))
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mien.progress import SILENT, Progress
 from mien_train.networks.student_network import StudentOptions, student_recipe
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.run.curves import draw_curves
@@ -49,13 +50,11 @@ def run(
     out: Path,
     recipe: Recipe,
     threads: int,
-    on_epoch: Callable[[Epoch], None],
-    on_step: Callable[[int, int, int], None],
-    on_decode: Callable[[int, int], None],
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     initial: Path | None = None,
     without: Path | None = None,
     teachers: Sequence[Path] = (),
-    on_prepare: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> None:
     """Train, or resume; the curves are drawn again after every epoch, and TensorBoard's events follow.
 
@@ -72,6 +71,6 @@ def run(
         on_epoch(epoch)
 
     try:
-        train_loop(data, out, recipe, after_epoch, on_step, on_decode, initial, without, teachers, on_prepare)
+        train_loop(data, out, recipe, after_epoch, initial, without, teachers, progress)
     finally:
         events.close()

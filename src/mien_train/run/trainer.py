@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
+from mien.progress import Progress
 from mien_train.data.augment import augment, mix, shrink, side_at, sides
 from mien_train.data.packs import Pack, TrainingData, soft_targets
 from mien_train.data.tensors import (
@@ -52,9 +53,6 @@ KEPT = (
     "the last checkpoint is kept: a new run can start from it, RUN/checkpoint.pt, with a lower learning_rate or "
     "precision = 'fp32'"
 )
-
-StepCallback = Callable[[int, int, int], None]
-"""Called with the epoch (from 0), the steps done and the steps of an epoch."""
 
 
 class Trainer:
@@ -121,7 +119,7 @@ class Trainer:
         self.votes = votes_targets(data.train.votes, people, recipe.votes_teacher_share)
         self.chances = torch.from_numpy(sampling_chances(data.train.labels[data.train_rows], recipe.balance))
 
-    def run_epoch(self, epoch: int, on_step: StepCallback) -> Epoch:
+    def run_epoch(self, epoch: int, progress: Progress) -> Epoch:
         """Every picture once (or as many, drawn by class); then a look at validation.
 
         Raises:
@@ -142,7 +140,9 @@ class Trainer:
             self._update_average(epoch * self.steps + step)
             if (step + 1) % every == 0 or step + 1 == self.steps:
                 self._check(outcomes, step + 1 - every, epoch)
-            on_step(epoch, step + 1, self.steps)
+            # Of the run, not of the epoch: its end is what people wait for.
+            done, epochs = epoch * self.steps + step + 1, self.recipe.epochs
+            progress.update(f"epoch {epoch + 1}/{epochs}", done, epochs * self.steps)
         self._check_weights(epoch)
         train_loss, train_accuracy = self.group.mean(*torch.stack(outcomes).mean(0).tolist())
         validation_loss, accuracy, clean = self._validate() if self.group.first else (0.0, 0.0, 0.0)

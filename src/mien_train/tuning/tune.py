@@ -26,6 +26,7 @@ import torch
 
 from mien.errors import MienError, Remedy, TrainingError
 from mien.files import write_text
+from mien.progress import SILENT, Progress
 from mien.report.study import Study
 from mien_train.data.packs import load_training_data
 from mien_train.data.tensors import input_spec
@@ -66,7 +67,7 @@ def tune(
     seed: int = 0,
     startup: int = 5,
     without: Path | None = None,
-    on_decode: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
     on_change: Callable[[Study], None] = lambda study: None,
 ) -> Study:
     """Search until `trials` are finished, or go on with a search that was interrupted.
@@ -86,7 +87,8 @@ def tune(
         seed: of the search.
         startup: so many trials come first, drawn at random and never stopped early.
         without: a CSV of pictures to leave out.
-        on_decode, on_change: called as the work goes on; the second with all that is known.
+        progress: is told how far the decoding of the pictures is.
+        on_change: called as the work goes on, with all that is known.
 
     Returns:
         the study as it stands at the end.
@@ -112,7 +114,7 @@ def tune(
         deadline=time.time() + timeout_s if timeout_s is not None else None, without=without,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    decoded = load_training_data(data, input_spec(tried), out / "cache", on_decode, without)
+    decoded = load_training_data(data, input_spec(tried), out / "cache", progress, without)
     plan = replace(plan, fingerprint=decoded.fingerprint)
     study = open_study(plan)
     watch = _Watch(study, plan, base.epochs, on_change)

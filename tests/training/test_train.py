@@ -588,7 +588,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     stub = StubDetector([Face((size / 2, size / 2, size * 1.5, size * 1.5), 0.9, None, "stub")])
     monkeypatch.setattr(exporting, "make_detector", lambda name: stub)
     result = exporting.export_run(
-        run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60, lambda *a: None
+        run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60
     )
     bundle = load_bundle(tmp_path / "squares.onnx")
     assert bundle.manifest == result.bundle.manifest
@@ -643,7 +643,7 @@ def test_another_stem_and_head_start_afresh(
             exporting, "make_detector", lambda name: StubDetector([Face((32, 32, 96, 96), 0.9, None, "stub")])
         )
         source = tmp_path / "squares.onnx"
-        exporting.export_run(run, data, source, "squares", "drawn squares", "CC0", 60, lambda *a: None)
+        exporting.export_run(run, data, source, "squares", "drawn squares", "CC0", 60)
     images = load_training_data(data, tensors.input_spec(RECIPE), run / "cache").train.images
     pictures = tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
     network = build_network(SMALL.model_copy(update={"stem": "stride"}), 1, 5, 16)
@@ -660,7 +660,6 @@ def test_another_stem_and_head_start_afresh(
         tmp_path / "next",
         RECIPE.model_copy(update={"network": SMALL.model_copy(update={"stem": "stride"}), "epochs": 6}),
         1,
-        *[lambda *a: None] * 3,
         initial=source,
     )
     assert runfolder.read_history(tmp_path / "next")[-1].validation_accuracy > 0.9
@@ -726,9 +725,9 @@ def test_an_unfinished_run_is_not_exported(run: Path, data: Path, tmp_path: Path
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text((run / "run.json").read_text())
     with pytest.raises(TrainingError, match="stopped after epoch 0 of 3"):
-        exporting.export_run(tmp_path / "run", data, tmp_path / "x.onnx", "x", "", "", 60, lambda *a: None)
+        exporting.export_run(tmp_path / "run", data, tmp_path / "x.onnx", "x", "", "", 60)
     with pytest.raises(TrainingError, match="not a run folder"):
-        exporting.export_run(tmp_path, data, tmp_path / "x.onnx", "x", "", "", 60, lambda *a: None)
+        exporting.export_run(tmp_path, data, tmp_path / "x.onnx", "x", "", "", 60)
 
 
 def test_training_crops_are_those_of_inference():

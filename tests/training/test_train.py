@@ -587,9 +587,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     size = 16 * 4
     stub = StubDetector([Face((size / 2, size / 2, size * 1.5, size * 1.5), 0.9, None, "stub")])
     monkeypatch.setattr(exporting, "make_detector", lambda name: stub)
-    result = exporting.export_run(
-        run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60
-    )
+    result = exporting.export_run(run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60)
     bundle = load_bundle(tmp_path / "squares.onnx")
     assert bundle.manifest == result.bundle.manifest
     assert [c.passed for c in verify_bundle(bundle)] == [True] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -217,16 +218,32 @@ class Recipe(_Part):
         return start_size
 
 
+def bundled_recipes() -> dict[str, Path]:
+    """The recipes that mien brings along, by name: for a first try, for each bundled model, and for FER+'s classes.
+
+    `large-1` to `large-5` are the trainings, in their order, that led to the bundled model `large`.
+    """
+    folder = Path(str(resources.files("mien_train") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML; fields that are left out have their defaults.
+
+    Args:
+        path: a file, or the name of a recipe that mien brings along: see `bundled_recipes`. A file of that name wins.
 
     Raises:
         TrainingError: no such file, not TOML, an unknown field (with the nearest known one) or a value out of range.
     """
+    found = path if path.exists() else bundled_recipes().get(str(path), path)
     try:
-        values = tomli.loads(path.read_text(encoding="utf-8"))
+        values = tomli.loads(found.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"{path}: cannot read the recipe ({reason(error)})") from error
+        raise TrainingError(
+            f"{path}: cannot read the recipe ({reason(error)}); expected a file, or one of "
+            f"{', '.join(bundled_recipes())}"
+        ) from error
     except tomli.TOMLDecodeError as error:
         raise TrainingError(f"{path}: not valid TOML ({error})") from error
     return parse_recipe(values, str(path))

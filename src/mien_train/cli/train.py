@@ -31,7 +31,7 @@ HEADER = (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: mien train data/fer2013 --out runs/first --recipe recipes/first.toml")(train)
+    app.command(epilog="Example: mien train data/fer2013 --out runs/quick --recipe quick")(train)
 
 
 def train(
@@ -41,7 +41,10 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
     recipe: Annotated[
         Path | None,
-        typer.Option("--recipe", help="Recipe in TOML, or the folder of a run, for its recipe; else the defaults."),
+        typer.Option(
+            "--recipe",
+            help="quick, default, ferplus, a TOML file, or a run's folder for its recipe.",
+        ),
     ] = None,
     initial: Annotated[
         Path | None,

@@ -23,7 +23,7 @@ EXAMPLES = """Examples:
 
 mien tune data/fer2013 --out studies/first --trials 40 --epochs 12
 
-mien tune data/fer2013 --out studies/wide --space wide.toml --recipe recipes/first.toml --workers 2 --timeout 8:00:00"""
+mien tune data/fer2013 --out studies/wide --space wide.toml --recipe large-1 --workers 2 --timeout 8:00:00"""
 
 ROWS = 12
 """So many finished trials are shown live, the best."""

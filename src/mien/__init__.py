@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from mien.model.bundle import Bundle, load_bundle
     from mien.model.manifest import Manifest
     from mien.model.verify import verify_bundle
+    from mien.output.data_frame import to_frame
     from mien.output.draw import annotate
     from mien.pipeline import Recognizer
-    from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading
+    from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading, Readings
 
 _HOME = {
     "Bundle": "model.bundle",
@@ -31,10 +32,12 @@ _HOME = {
     "Manifest": "model.manifest",
     "MienError": "errors",
     "Reading": "records",
+    "Readings": "records",
     "Recognizer": "pipeline",
     "annotate": "output.draw",
     "load_bundle": "model.bundle",
     "make_detector": "detect",
+    "to_frame": "output.data_frame",
     "verify_bundle": "model.verify",
 }
 
@@ -49,11 +52,13 @@ __all__ = [
     "Manifest",
     "MienError",
     "Reading",
+    "Readings",
     "Recognizer",
     "__version__",
     "annotate",
     "load_bundle",
     "make_detector",
+    "to_frame",
     "verify_bundle",
 ]
 

@@ -7,21 +7,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.read_ahead import Sought, seek
-from mien.errors import MienError
+from mien.errors import MediaError, MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
+from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify
 from mien.model.crop import Crops, cut
 from mien.model.prior import Prior, as_prior
 from mien.model.session import Session
-from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
+from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading, Readings
 from mien.temporal.tracker import Tracker
 from mien.timing import Stopwatch
+
+Picture = str | os.PathLike[str] | bytes | BinaryIO | PillowImage.Image | Image
+"""What `Recognizer.read` takes."""
 
 TOGETHER = 16
 """Stills whose faces are classified in one call."""
@@ -95,16 +101,20 @@ class Recognizer:
         """The name of the answer that is given; empty where the model has one without a name."""
         return self.session.answer.name
 
-    def read(self, picture: str | os.PathLike[str] | bytes | Image) -> list[Reading]:
+    def read(self, picture: Picture) -> Readings:
         """Readings of one picture, faces by detector score, highest first; of every frame, if it is animated.
 
         Args:
-            picture: a path, the bytes of an image file, or uint8 `[H, W, 3]` BGR.
+            picture: a path, the bytes of an image file, a file opened in binary mode, a Pillow image, or uint8
+                `[H, W, 3]` BGR.
+
+        Returns:
+            A list that a notebook shows as a table.
 
         Raises:
             MediaError: the picture cannot be read.
         """
-        return [reading for frame in self._frames(picture) for reading in self.read_frame(frame).readings]
+        return Readings(reading for frame in self._frames(picture) for reading in self.read_frame(frame).readings)
 
     def read_frame(self, frame: Frame) -> FrameReadings:
         """Readings of one frame by itself."""
@@ -185,12 +195,19 @@ class Recognizer:
         with self.clock.stage("classify"):
             return classify(self.session, crops)
 
-    def _frames(self, picture: str | os.PathLike[str] | bytes | Image) -> Iterable[Frame]:
+    def _frames(self, picture: Picture) -> Iterable[Frame]:
         if isinstance(picture, bytes):
             return decode(picture, "bytes", self.max_pixels)
         if isinstance(picture, (str, os.PathLike)):
             return read_image(Path(picture), self.max_pixels)
-        return [Frame(picture, "array")]
+        if isinstance(picture, np.ndarray):
+            return [Frame(picture, "array")]
+        if isinstance(picture, PillowImage.Image):
+            return [Frame(to_bgr(picture), "image")]
+        data = picture.read()
+        if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a text file says so only here
+            raise MediaError("expected a file opened in binary mode, found one opened as text; open it with 'rb'")
+        return decode(data, str(getattr(picture, "name", "file")), self.max_pixels)
 
 
 def _gather(

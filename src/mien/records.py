@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,20 @@ class Reading:
     face: Face
     expression: Expression
     track: int | None = None
+
+
+class Readings(list[Reading]):
+    """A list of readings that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("face", "expression", "probability", "box (x1, y1, x2, y2)"))
+        rows = "".join(
+            f"<tr><td>{number}</td><td>{escape(reading.expression.label)}</td>"
+            f"<td>{reading.expression.confidence:.1%}</td>"
+            f"<td>{', '.join(f'{value:.0f}' for value in reading.face.box_xyxy)}</td></tr>"
+            for number, reading in enumerate(self, 1)
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if self else "<p>no face found</p>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,13 @@ def test_the_numbers_are_those_of_scikit_learn(tiny_bundle: Bundle, data: Path):
     assert scores.confusions(1)[0].truth == "neutral"
 
 
-def test_the_two_lines_of_the_course_come_first(tiny_bundle: Bundle, data: Path, run: Run):
-    code, out, _ = run(data, "--model", tiny_bundle.path, "--weights", "happy=1,sad=3")
+def test_the_table_comes_first_and_the_lines_of_the_course_when_asked(tiny_bundle: Bundle, data: Path, run: Run):
+    command = (data, "--model", tiny_bundle.path, "--weights", "happy=1,sad=3")
+    code, lines, _ = run(*command, "--format", "course")
     assert code == 0
+    out = run(*command)[1]
+    assert {"precision", "recall", "F1", "support"} <= set(out.splitlines()[0].split())
+    assert not set(lines.splitlines()[:2]) & set(out.splitlines())
     truth, p = expected()
     said = p.argmax(axis=1)
     right = [int(((truth == k) & (said == k)).sum()) for k in range(3)]
@@ -94,7 +98,7 @@ def test_the_two_lines_of_the_course_come_first(tiny_bundle: Bundle, data: Path,
     precision = [100 * r / n if n else float("nan") for r, n in zip(right, predicted, strict=True)]
     recall = [100 * right[0] / 4, 100 * right[1] / 4, 100 * right[2] / 5]
     weighted = (recall[0] + 3 * recall[2]) / 4
-    accuracy_line, recall_line = out.splitlines()[:2]
+    accuracy_line, recall_line = lines.splitlines()[:2]
     assert accuracy_line == (
         f"happy:{precision[0]:.2f}%, neutral:{precision[1]:.2f}%, sad:{precision[2]:.2f}%, "
         f"total:{100 * sum(right) / 13:.2f}%"

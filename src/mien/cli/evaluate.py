@@ -39,6 +39,13 @@ class Tta(str, Enum):
     flip = "flip"
 
 
+class Format(str, Enum):
+    """What is printed."""
+
+    table = "table"
+    course = "course"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(epilog=EXAMPLES)(evaluate)
@@ -53,6 +60,9 @@ def evaluate(
     answer: AnswerOption = None,
     prior: PriorOption = "training",
     prior_strength: PriorStrengthOption = 1.0,
+    format: Annotated[
+        Format, typer.Option(help="table: all measures; course: the two lines of the course SI100B.")
+    ] = Format.table,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     figures: Annotated[
@@ -92,7 +102,7 @@ def evaluate(
     from mien.model.bundle import load_bundle
     from mien.model.prior import as_prior
     from mien.model.session import Session
-    from mien.report import to_html, to_json, to_text
+    from mien.report import course_text, to_html, to_json, to_text
     from mien.report.figures import evaluation_figures
 
     found, train = open_dataset(data, split), training_split(data, split) if repeats else None
@@ -114,7 +124,7 @@ def evaluate(
             corruptions=corrupt,
             progress=bar,
         )
-    typer.echo(to_text(result), nl=False)
+    typer.echo(course_text(result) if format is Format.course else to_text(result), nl=False)
     for path, write in ((as_json, to_json), (html, to_html)):
         if path:
             write_file(path, write(result))

@@ -8,7 +8,7 @@ from mien.report.comparison_text import to_json as comparison_to_json
 from mien.report.comparison_text import to_text as comparison_to_text
 from mien.report.evaluation_json import SCHEMA_VERSION, to_json
 from mien.report.evaluation_page import to_html
-from mien.report.evaluation_text import course_lines, to_text
+from mien.report.evaluation_text import course_lines, course_text, to_text
 from mien.report.study_page import to_html as study_to_html
 from mien.report.study_text import to_json as study_to_json
 
@@ -21,6 +21,7 @@ __all__ = [
     "comparison_to_json",
     "comparison_to_text",
     "course_lines",
+    "course_text",
     "study_to_html",
     "study_to_json",
     "to_html",

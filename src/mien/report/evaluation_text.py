@@ -1,4 +1,4 @@
-"""An evaluation as text: the course's two lines first, then everything else."""
+"""An evaluation as text: a table of the classes first, then everything else; and the course's two lines."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ def course_lines(scores: Scores) -> tuple[str, str]:
     )
 
 
+def course_text(evaluation: Evaluation) -> str:
+    """The two lines of `course_lines`, and what they are."""
+    return (
+        "\n".join(course_lines(evaluation.scores))
+        + "\n(first line: accuracy, TP/(TP+FP) of each class and the share of all that is right; second line: recall)\n"
+    )
+
+
 def to_text(evaluation: Evaluation) -> str:
-    """Everything but pictures; lines end with a newline."""
+    """Everything but pictures, the table of the classes first; lines end with a newline."""
     scores = evaluation.scores
     parts: list[Iterable[str]] = [
-        course_lines(scores),
-        [
-            "(first line: accuracy, TP/(TP+FP) of each class and the share of all that is right; second line: recall)",
-            "",
-        ],
         _table(scores),
         [""],
         _totals(scores),

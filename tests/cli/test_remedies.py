@@ -35,7 +35,7 @@ def test_no_error_of_the_library_names_an_option(path: Path):
 
 
 def test_every_remedy_is_an_option_of_a_command():
-    reference = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    reference = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     assert OPTIONS.keys() == set(Remedy)
     for option in OPTIONS.values():
         assert f"`{option}" in reference or f"{option} " in reference, option

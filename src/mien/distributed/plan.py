@@ -23,7 +23,7 @@ from mien.batch import Job
 from mien.distributed.sources import Key, list_source
 from mien.distributed.stores import Store, is_url, open_store
 from mien.distributed.work import Work, job_record, share_files
-from mien.errors import OutputError, StoreError
+from mien.errors import OutputError, Remedy, StoreError
 from mien.output.parquet import pyarrow
 from mien.output.rows import utf8
 from mien.progress import SILENT, Progress
@@ -137,7 +137,9 @@ def _read_record(store: Store) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{store.address}/{RUN}: not the plan of a run ({error}); choose another --out") from error
+        raise OutputError(
+            f"{store.address}/{RUN}: not the plan of a run ({error}); choose another place", Remedy.OUT
+        ) from error
 
 
 def _refuse_other_things(store: Store) -> None:

@@ -11,7 +11,7 @@ from tests.serve.conftest import Running
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
-EXAMPLES = 5
+EXAMPLES = 3
 """Requests invented for each operation; enough to find a wrong document, few enough for every run."""
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -57,6 +58,8 @@ async def _serve_until_signal(options: ServeOptions, on_ready: OnReady) -> None:
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
     def follow_signals(service: Service) -> None:
+        if sys.platform == "win32":
+            return  # loops there take no handlers; Ctrl-C interrupts the run, which ends in the same order
         loop.add_signal_handler(signal.SIGTERM, lambda: begin_stop(service, stopping, options.drain_s))
         loop.add_signal_handler(signal.SIGINT, lambda: begin_stop(service, stopping, 0))
         loop.add_signal_handler(signal.SIGHUP, lambda: _keep(loop.create_task(_look_again(service))))

@@ -16,6 +16,7 @@ from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
 from mien.measure.agreement import Annotators, annotators_of
 from mien.measure.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mien.measure.human_scale import HumanScale, human_scale
 from mien.measure.intervals import RESAMPLES, Estimate, wilson
 from mien.measure.metrics import Probabilities, Truth, restrict
 from mien.measure.scores import Scores, score
@@ -85,6 +86,7 @@ class Evaluation:
         detector: its name, or "".
         answer: which of the model's answers was measured; "" for one without a name.
         prior: the mix of classes that the model expected.
+        human: the model and the people who voted, on the same pictures, where the data has votes.
         annotators: what people saw in the pictures, where the data has votes.
     """
 
@@ -106,6 +108,7 @@ class Evaluation:
     prior: str = "training"
     repeats: Repeats | None = None
     annotators: Annotators | None = None
+    human: HumanScale | None = None
     by: str = ""
     slices: tuple[Slice, ...] = ()
     corrupted: Corrupted | None = None
@@ -195,6 +198,7 @@ def evaluate(
         )  # fmt: skip
 
     bundle = session.bundle
+    fresh = _fresh(run, train, progress) if train else None
     return Evaluation(
         model=bundle.manifest.name,
         model_sha256=hashlib.sha256(bundle.model).hexdigest(),
@@ -212,7 +216,8 @@ def evaluate(
         detector=detector.name if detector else "",
         answer=session.answer.name,
         prior=str(session.prior),
-        repeats=_repeats(run, train, truth, probabilities, progress) if train else None,
+        repeats=_repeats(run, fresh, truth, probabilities) if fresh is not None else None,
+        human=human_scale(run.samples, truth, probabilities, match.classes, fresh=fresh, seed=seed),
         annotators=annotators_of(run.samples, truth, probabilities.argmax(axis=1), match.classes),
         by=by,
         slices=tuple(_slices(run, by, scores_of)) if by else (),
@@ -306,7 +311,8 @@ def _damages() -> Iterator[tuple[str, int]]:
     return ((kind, strength) for kind in CORRUPTIONS for strength in STRENGTHS)
 
 
-def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities, progress: Progress) -> Repeats:
+def _fresh(run: _Run, train: Split, progress: Progress) -> NDArray[np.bool_]:
+    """Which of the measured pictures do not stand in the training split, `[N]`."""
     wanted, seen = set(run.keys), set[str]()
     for done, sample in enumerate(train.samples, 1):
         try:
@@ -317,7 +323,10 @@ def _repeats(run: _Run, train: Split, truth: Truth, probabilities: Probabilities
             seen.add(key)
         if done % BATCH == 0 or done == len(train):
             progress.update("looking for repeats", done, len(train))
-    fresh: NDArray[np.bool_] = np.array([key not in seen for key in run.keys], np.bool_)
+    return np.array([key not in seen for key in run.keys], np.bool_)
+
+
+def _repeats(run: _Run, fresh: NDArray[np.bool_], truth: Truth, probabilities: Probabilities) -> Repeats:
     hits = int(((probabilities.argmax(axis=1) == truth) & fresh).sum())
     return Repeats(int((~fresh).sum()), wilson(hits, int(fresh.sum()) + len(run.missed)))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mien._version import __version__
 from mien.measure.agreement import Annotators
 from mien.measure.evaluate import Evaluation
+from mien.measure.human_scale import HumanScale
 from mien.measure.intervals import LEVEL, Estimate
 from mien.measure.scores import ClassScores, Scores
 from mien.report.evaluation_text import course_lines, remarks
@@ -53,6 +54,7 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
             "in_training_split": evaluation.repeats.count,
             "accuracy_without": _estimate(evaluation.repeats.accuracy_without),
         },
+        "human_scale": None if evaluation.human is None else _human(evaluation.human),
         "annotators": None if evaluation.annotators is None else _annotators(evaluation.annotators),
         "by": evaluation.by or None,
         "slices": [{"value": part.value, "scores": _scores(part.scores)} for part in evaluation.slices],
@@ -69,6 +71,24 @@ def as_document(evaluation: Evaluation) -> dict[str, object]:
         "missed": [_relative(s.path, evaluation.data) for s in evaluation.missed],
         "failures": list(evaluation.failures),
         "samples": _samples(evaluation),
+    }
+
+
+def _human(human: HumanScale) -> dict[str, object]:
+    return {
+        "pictures": human.count,
+        "without_repeats": human.without_repeats,
+        "agrees_with_one_person": _estimate(human.model),
+        "worth": human.worth,
+        "panels_agree_with_one_person": {str(size): _estimate(e) for size, e in human.panels.items()},
+        "ceiling": _estimate(human.ceiling),
+        "cross_entropy_to_votes": _estimate(human.cross_entropy),
+        "nine_peoples_cross_entropy": _estimate(human.people_cross_entropy),
+        "majority_strict": {**_estimate(human.strict), "pictures": human.strict_count},
+        "majority_untied": {**_estimate(human.untied), "pictures": human.untied_count},
+        "label_accuracy": _estimate(human.label_accuracy),
+        "mean_recall": _number(human.mean_recall),
+        "mean_f1": _number(human.macro_f1),
     }
 
 

@@ -6,6 +6,7 @@ import math
 from html import escape
 
 from mien.measure.evaluate import Evaluation
+from mien.measure.human_scale import PANELS, HumanScale
 from mien.measure.scores import Scores
 from mien.report import charts
 from mien.report import thumbnails as faces
@@ -24,6 +25,7 @@ def to_html(evaluation: Evaluation) -> str:
         data=escape(data_name(evaluation.data)),
         split=escape(evaluation.split),
         samples=f"{scores.samples:,}",
+        human=_human(evaluation.human) if evaluation.human else "",
         key_figures=_key_figures(scores),
         accuracy_line=escape(accuracy),
         recall_line=escape(recall),
@@ -39,6 +41,31 @@ def to_html(evaluation: Evaluation) -> str:
         extras=_slices(evaluation) + _corrupted(evaluation),
     )
     return to_page(f"{evaluation.title} on {evaluation.split}", body)
+
+
+def _human(human: HumanScale) -> str:
+    """The human scale, before everything else: key figures, and the rows that people set."""
+    figures = [
+        ("agrees with one person", percent(human.model.value), f"{interval(human.model)} {human.worth}"),
+        ("cross-entropy to the votes", _plain(human.cross_entropy.value),
+         f"nine people: {_plain(human.people_cross_entropy.value)}"),
+        ("strict majority", percent(human.strict.value), f"of {human.strict_count:,} pictures"),
+        ("untied majority", percent(human.untied.value), f"of {human.untied_count:,} pictures"),
+    ]  # fmt: skip
+    key = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{value}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in figures
+    )
+    panels = [(f"most of {size} people" if size > 1 else "one person", human.panels[size]) for size in PANELS]
+    rows = [("the model", human.model), *panels, ("whoever knows all votes", human.ceiling)]
+    cells = "".join(
+        f"<tr><th>{escape(name)}</th><td>{percent(e.value)}<small>{interval(e)}</small></td></tr>" for name, e in rows
+    )
+    repeats = ", without those that repeat in training" if human.without_repeats else ""
+    return (
+        f'<dl class="key">{key}</dl><section><h2>Against people</h2><p>How often one further person says the same, on '
+        f"{human.count:,} pictures with votes{repeats}.</p><table><tbody>{cells}</tbody></table></section>"
+    )
 
 
 def _key_figures(scores: Scores) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mien.measure.evaluate import Evaluation
+from mien.measure.human_scale import PANELS, HumanScale
 from mien.measure.intervals import Estimate
 from mien.measure.scores import Scores
 
@@ -35,9 +36,11 @@ def course_text(evaluation: Evaluation) -> str:
 
 
 def to_text(evaluation: Evaluation) -> str:
-    """Everything but pictures, the table of the classes first; lines end with a newline."""
+    """Everything but pictures, the human scale first, then the table of the classes; lines end with a newline."""
     scores = evaluation.scores
+    human = [*human_lines(evaluation.human), ""] if evaluation.human else []
     parts: list[Iterable[str]] = [
+        human,
         _table(scores),
         [""],
         _totals(scores),
@@ -46,6 +49,24 @@ def to_text(evaluation: Evaluation) -> str:
         _remarks(evaluation),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def human_lines(human: HumanScale) -> list[str]:
+    """The model beside the people who voted, then beside the labels: six lines."""
+    panels = ((size, human.panels[size]) for size in PANELS)
+    people = ", ".join(f"{size} {percent(found.value)} {interval(found)}" for size, found in panels)
+    model, nine = human.cross_entropy, human.people_cross_entropy
+    return [
+        f"agrees with one person {percent(human.model.value)} {interval(human.model)}: {human.worth}",
+        f"people agree with one person: {people}; ceiling {percent(human.ceiling.value)} {interval(human.ceiling)}",
+        f"cross-entropy to the votes {model.value:.3f} [{model.low:.3f}, {model.high:.3f}]; nine people's to the tenth "
+        f"{nine.value:.3f} [{nine.low:.3f}, {nine.high:.3f}]",
+        f"majority of the votes: strict {percent(human.strict.value)} {interval(human.strict)} of {human.strict_count},"
+        f" untied {percent(human.untied.value)} {interval(human.untied)} of {human.untied_count}",
+        f"label {percent(human.label_accuracy.value)} {interval(human.label_accuracy)}, mean recall "
+        f"{percent(human.mean_recall)}, mean F1 {percent(human.macro_f1)}",
+        f"(on {human.count} pictures with votes{', without repeats of training' if human.without_repeats else ''})",
+    ]
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
@@ -84,6 +105,12 @@ def remarks(evaluation: Evaluation) -> list[str]:
             f"label of {percent(people.model_as_labelled.value)} {interval(people.model_as_labelled)}, and the "
             f"annotators' class of {percent(people.model_as_annotators.value)} "
             f"{interval(people.model_as_annotators)}."
+        )
+    if evaluation.answer == "people" and not evaluation.human:
+        found.append(
+            "The data has no votes: the answer 'people' is compared with the labels, each of which is one opinion. "
+            "Where it differs it may still be what most people would say; the answer by the labels says what a label "
+            "would be."
         )
     if evaluation.tta:
         found.append("Each face was read twice, the second time mirrored, and the probabilities averaged.")

@@ -107,7 +107,7 @@ def human_scale(
     votes, chances, labels = votes[rows], probabilities[rows].astype(np.float64), truth[rows]
     answers = chances.argmax(axis=1).astype(np.int64)
     panels, people_cost = _asked(votes, seed)
-    strict, untied = _majorities(_all_votes([samples[row] for row in rows], classes), len(classes))
+    strict, untied = _majorities(_all_votes([samples[row] for row in rows.tolist()], classes), len(classes))
     confusion = confusion_matrix(labels, answers, len(classes))
     shares = votes / votes.sum(axis=1, keepdims=True)
     return HumanScale(
@@ -161,9 +161,8 @@ def _voters(votes: Votes) -> NDArray[np.int64]:
     """Each voter's class, `[N, most voters]`; -1 behind the last."""
     counts = votes.sum(axis=1)
     voters = np.full((len(votes), int(counts.max())), -1, np.int64)
-    voters[np.arange(voters.shape[1]) < counts[:, None]] = np.repeat(
-        np.tile(np.arange(votes.shape[1]), len(votes)), votes.ravel()
-    )
+    every: Votes = np.tile(np.arange(votes.shape[1], dtype=np.int64), len(votes))
+    voters[np.arange(voters.shape[1]) < counts[:, None]] = np.repeat(every, votes.ravel())
     return voters
 
 

@@ -107,7 +107,8 @@ def human_scale(
     votes, chances, labels = votes[rows], probabilities[rows].astype(np.float64), truth[rows]
     answers = chances.argmax(axis=1).astype(np.int64)
     panels, people_cost = _asked(votes, seed)
-    strict, untied = _majorities(_all_votes([samples[row] for row in rows.tolist()], classes), len(classes))
+    chosen: list[int] = rows.tolist()
+    strict, untied = _majorities(_all_votes([samples[row] for row in chosen], classes), len(classes))
     confusion = confusion_matrix(labels, answers, len(classes))
     shares = votes / votes.sum(axis=1, keepdims=True)
     return HumanScale(

@@ -1,7 +1,7 @@
 """How models do away from home: accuracy and mean recall on faces that FER2013 never saw, in each set of a file.
 
 The file is a Parquet table with the columns `set`, `label` and `image` (the bytes of a picture). A picture is padded
-by a quarter on each side (its border repeats), then the default detector finds the face; a picture without one is an error.
+by a quarter on each side (its border repeats), then the default detector finds the face; none found is an error.
 The package `fer` gets the same boxes, in an environment of its own.
 
     python benchmarks/elsewhere.py faces.parquet [--model default] [--fer ENVIRONMENT/bin/python]

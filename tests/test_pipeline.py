@@ -29,7 +29,7 @@ def same(a: list[Reading], b: list[Reading], tolerance: float = 1e-6) -> bool:
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_model_computes_what_its_trainer_saw(name: str):
     bundle = load_bundle(name)
-    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 5
     assert bundle.manifest.name == name
     assert bundle.path.with_suffix(".md").is_file()  # its model card
     assert b"site-packages" not in bundle.model  # the exporter notes where its code lay

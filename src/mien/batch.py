@@ -20,7 +20,9 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 from mien.detect import make_detector
+from mien.errors import OutputError
 from mien.media import WHOLE, Clip, Item, read_item
+from mien.model.bundle import load_bundle
 from mien.model.prior import Prior
 from mien.output.sink import Sink
 from mien.pipeline import Recognizer
@@ -58,6 +60,7 @@ class Job:
     detect_every: int = 1
     drawing: Sink | None = None
     ahead: bool = True
+    unsealed: bool = False
     answer: str | None = None
     prior: Prior | None = None
 
@@ -66,7 +69,8 @@ class Job:
         finder = make_detector(
             self.detector, min_face=self.min_face, min_score=self.min_score, model=self.detector_model
         )
-        return Recognizer(self.model, finder, threads=self.threads, answer=self.answer, prior=self.prior)
+        model = load_bundle(self.model, unsealed=True) if self.unsealed else self.model
+        return Recognizer(model, finder, threads=self.threads, answer=self.answer, prior=self.prior)
 
 
 def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, workers: int = 1) -> Iterator[Result]:
@@ -102,8 +106,22 @@ def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> I
         number = numbers.popleft()
         if job.drawing:
             with recognizer.clock.stage("annotate"):
-                job.drawing.add(number, result)
+                result = _drawn(job.drawing, number, result)
         yield number, result
+
+
+def _drawn(drawing: Sink, number: int, result: FrameReadings | Failure) -> FrameReadings | Failure:
+    """The result, once it is drawn; what cannot be written is that picture's failure, and the rest go on."""
+    try:
+        drawing.add(number, result)
+    except OutputError as error:
+        source, index = (result.source, result.frame) if isinstance(result, Failure) else _place(result)
+        return Failure(source, index, str(error))
+    return result
+
+
+def _place(result: FrameReadings) -> tuple[str, int]:
+    return result.frame.source, result.frame.index
 
 
 def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, crew: _Crew) -> Iterator[Result]:

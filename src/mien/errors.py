@@ -56,6 +56,7 @@ class Remedy(Enum):
     RESUME = "resume"
     SPLIT = "split"
     STORAGE = "storage"
+    UNSEALED = "unsealed"
     VOTES = "votes"
     WORKERS = "workers"
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from mien.detect import Detector, default_detector_name, make_detector
@@ -28,6 +29,8 @@ from mien.timing import Stopwatch
 
 Picture = str | os.PathLike[str] | bytes | BinaryIO | PillowImage.Image | Image
 """What `Recognizer.read` takes."""
+
+MAX_THREADS = 1024
 
 TOGETHER = 16
 """Stills whose faces are classified in one call."""
@@ -78,6 +81,11 @@ class Recognizer:
         prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None = None,
         prior_strength: float = 1.0,
     ) -> None:
+        if not 0 <= threads <= MAX_THREADS:
+            raise MienError(f"threads: expected 0 (every core) to {MAX_THREADS}, found {threads}")
+        if max_pixels < 1 or (min_face is not None and min_face < 1):
+            raise MienError(f"expected max_pixels and min_face of 1 and more, found {max_pixels} and {min_face}")
+        self._made_of = (model, detector, min_face, threads, max_pixels, answer, prior, prior_strength)
         self.threads = threads or os.cpu_count() or 1
         self.session = Session(
             model if isinstance(model, Bundle) else load_bundle(model),
@@ -90,6 +98,10 @@ class Recognizer:
         self.detector = detector
         self.max_pixels = max_pixels
         self.clock = Stopwatch()
+
+    def __reduce__(self) -> tuple[Callable[..., Recognizer], tuple[object, ...]]:
+        """Sent to another process, it is made there anew of the same arguments."""
+        return _made_anew, self._made_of
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,7 +124,7 @@ class Recognizer:
             A list that a notebook shows as a table.
 
         Raises:
-            MediaError: the picture cannot be read.
+            MediaError: the picture cannot be read, or is of another type.
         """
         return Readings(reading for frame in self._frames(picture) for reading in self.read_frame(frame).readings)
 
@@ -201,13 +213,50 @@ class Recognizer:
         if isinstance(picture, (str, os.PathLike)):
             return read_image(Path(picture), self.max_pixels)
         if isinstance(picture, np.ndarray):
-            return [Frame(picture, "array")]
+            return [Frame(_checked(picture), "array")]
         if isinstance(picture, PillowImage.Image):
             return [Frame(to_bgr(picture), "image")]
+        if not hasattr(picture, "read"):
+            _checked(picture)
         data = picture.read()
         if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a text file says so only here
             raise MediaError("expected a file opened in binary mode, found one opened as text; open it with 'rb'")
         return decode(data, str(getattr(picture, "name", "file")), self.max_pixels)
+
+
+def _checked(image: object) -> Image:
+    """The array, if it is an image.
+
+    Raises:
+        MediaError: it is not; says what it is.
+    """
+    if not isinstance(image, np.ndarray):
+        raise MediaError(
+            f"expected a path, bytes, a file object, a PIL image or an array, found {type(image).__name__}"
+        )
+    array = cast("NDArray[np.uint8]", image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise MediaError(
+            f"expected an image uint8 [H, W, 3] in BGR, found {array.dtype} {list(array.shape)}; scale floats by 255, "
+            "and drop an alpha channel with image[..., :3]"
+        )
+    return array
+
+
+def _made_anew(
+    model: str | os.PathLike[str] | Bundle,
+    detector: str | Detector | None,
+    min_face: float | None,
+    threads: int,
+    max_pixels: int,
+    answer: str | None,
+    prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None,
+    prior_strength: float,
+) -> Recognizer:
+    return Recognizer(
+        model, detector, min_face=min_face, threads=threads, max_pixels=max_pixels, answer=answer, prior=prior,
+        prior_strength=prior_strength,
+    )  # fmt: skip
 
 
 def _gather(

@@ -202,7 +202,7 @@ def test_version(run: Run):
 def test_verify_and_show_of_the_bundled_model(run: Run):
     code, out, _ = run("verify", "--json")
     assert code == 0
-    assert [c["passed"] for c in json.loads(out)["checks"]] == [True] * 4
+    assert [c["passed"] for c in json.loads(out)["checks"]] == [True] * 5
     manifest = json.loads(run("show")[1])
     assert manifest["classes"] == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     assert manifest["metrics"]

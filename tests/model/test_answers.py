@@ -70,7 +70,7 @@ def test_the_file_keeps_both_answers_and_verifies(both: Bundle):
     again = load_bundle(both.path)
     assert again.manifest == both.manifest
     checks = verify_bundle(again)
-    assert [c.passed for c in checks] == [True] * 4
+    assert [c.passed for c in checks] == [True] * 5
     assert "people, fer2013" in checks[-1].detail
 
 

@@ -48,7 +48,7 @@ def test_writing_twice_gives_the_same_bytes(tiny_bundle: Bundle, tmp_path: Path)
 
 
 def test_every_check_passes_on_a_fresh_bundle(tiny_bundle: Bundle):
-    assert [c.passed for c in verify_bundle(tiny_bundle)] == [True] * 4
+    assert [c.passed for c in verify_bundle(tiny_bundle)] == [True] * 5
 
 
 def test_probabilities_are_the_known_ones(tiny_bundle: Bundle):
@@ -131,7 +131,7 @@ def test_other_peoples_onnx_works_with_a_sidecar(tmp_path: Path):
     manifest = Manifest(classes=CLASSES, input=spec, outputs=OutputSpec(probabilities=None, logits="out"))
     (tmp_path / "other.manifest.json").write_text(manifest.to_json())
     bundle = load_bundle(tmp_path / "other.onnx")
-    assert [c.passed for c in verify_bundle(bundle)] == [None, None, True, None]
+    assert [c.passed for c in verify_bundle(bundle)] == [None, None, True, True, None]
     probabilities, logits = Session(bundle, threads=1).run(np.full((2, 48, 48, 3), 255, np.uint8))
     np.testing.assert_allclose(logits, [[1, 0, -1]] * 2, atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib.metadata import entry_points
@@ -10,8 +11,9 @@ import typer
 
 from mien._version import __version__
 from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, serve, web
+from mien.cli.printable import printable
 from mien.cli.remedies import worded
-from mien.errors import MienError
+from mien.errors import MienError, reason
 
 app = typer.Typer(
     name="mien",
@@ -46,10 +48,13 @@ for _command in entry_points(group="mien.commands"):  # those of training, and w
 
 def main() -> None:
     """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not end the run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MienError as error:
-        typer.echo(f"mien: {worded(error)}", err=True)
+        typer.echo(f"mien: {printable(worded(error))}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("mien: interrupted", err=True)
@@ -57,3 +62,8 @@ def main() -> None:
     except BrokenPipeError:
         # The reader (`head`, say) has what it wanted; keep Python from complaining about stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # standard output is full, or a folder was deleted in mid-run
+        where = printable(str(error.filename or "output"))
+        typer.echo(f"mien: {where}: {printable(reason(error))}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)

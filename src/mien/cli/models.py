@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, registered
+from mien.cli.options import MODEL_HELP, UnsealedOption, registered
 
 if TYPE_CHECKING:
     from mien.model.bundle import Bundle
@@ -27,15 +27,16 @@ def register(app: typer.Typer) -> None:
 def verify(
     bundle: BundleArgument = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+    unsealed: UnsealedOption = False,
 ) -> None:
-    """Check a bundle: seal, weights, graph against manifest, golden vectors.
+    """Check a bundle: seal, weights, graph against manifest, that it runs, golden vectors.
 
     Exit code: 0 all is well, 2 a check failed.
     """
     from mien.model.bundle import load_bundle
     from mien.model.verify import verify_bundle
 
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle, unsealed=unsealed)
     print_checks(loaded, verify_bundle(loaded), as_json=as_json)
 
 

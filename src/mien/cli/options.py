@@ -93,6 +93,10 @@ MinScoreOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0)]
 
+UnsealedOption = Annotated[
+    bool, typer.Option("--unsealed", help="Take a bundle that carries a manifest and has lost its seal.")
+]
+
 TIME = "TIME"
 
 

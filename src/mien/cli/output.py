@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.cli.printable import printable
 from mien.files import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def write_file(path: Path, text: str) -> None:
 
 def tell(line: str) -> None:
     """Say something about the work on stderr."""
-    typer.echo(f"mien: {line}", err=True)
+    typer.echo(f"mien: {printable(line)}", err=True)
 
 
 def say_passed_over(splits: Iterable[Split]) -> None:

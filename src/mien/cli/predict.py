@@ -19,6 +19,7 @@ from mien.cli.options import (
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    UnsealedOption,
     seconds,
 )
 from mien.cli.output import tell
@@ -140,6 +141,7 @@ def predict(
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
+    unsealed: UnsealedOption = False,
     network: NetworkOption = "",
     module: ModuleOption = "",
     classes: ClassesOption = "",
@@ -187,7 +189,7 @@ def predict(
     if resume and file and is_complete(file):
         typer.echo(f"{out} is complete; nothing is left to do", err=True)
         return
-    items = list_items(sources)
+    items = list_items(sources, tell)
     if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
@@ -208,6 +210,7 @@ def predict(
                 clip,
                 detect_every,
                 answer=answer,
+                unsealed=unsealed,
                 prior=as_prior(prior, prior_strength),
             ),
             workers=workers,

@@ -10,6 +10,7 @@ OPTIONS = {
     Remedy.NAME: "--name",
     Remedy.OUT: "--out",
     Remedy.OVERWRITE: "--overwrite",
+    Remedy.UNSEALED: "--unsealed",
     Remedy.PRUNE: "--prune",
     Remedy.REGISTRY: "--registry",
     Remedy.RESUME: "--resume",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.cli.printable import printable
+
 if TYPE_CHECKING:
     from mien.media import Item
     from mien.records import Failure, FrameReadings, Reading
@@ -22,7 +24,7 @@ class JsonLines:
         from mien.output.rows import json_line, rows_of
 
         for row in rows_of(result):
-            typer.echo(json_line(row), nl=False)
+            typer.echo(json_line(row).encode(), nl=False)  # UTF-8, whatever the terminal's
 
     def close(self, error: BaseException | None = None) -> None:
         """All is printed."""
@@ -49,7 +51,7 @@ class Table:
             return
         frame = result.frame
         name = frame.source if frame.time_s is None else f"{frame.source} @{frame.time_s:.2f}s"
-        name = name.encode("utf-8", "backslashreplace").decode()  # a name need not be text
+        name = printable(name)
         name = name if len(name) <= self.width else "..." + name[3 - self.width :]
         if not result.readings:
             typer.echo(f"{name:{self.width}}     -  no face found")
@@ -62,6 +64,7 @@ def _describe(reading: Reading) -> str:
     (first, p1), (second, p2) = ranked[0], ranked[1]
     box = " ".join(f"{round(v):4}" for v in reading.face.box_xyxy)
     # A question mark: even the most probable class is expected of fewer than half of people.
+    first, second = printable(first), printable(second)
     shown = first + "?" * reading.expression.unsure
     return f"{shown:10} {p1:6.1%}  {second:10} {p2:6.1%}  {reading.expression.disagreement:8.2f}  {box}"
 

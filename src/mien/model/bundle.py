@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError, reason
+from mien.errors import BundleError, BundleMismatch, ManifestError, RegistryError, Remedy, reason
 from mien.files import make_folder, write_bytes
 from mien.model import onnxfile
 from mien.model.crop import Crops
+from mien.model.external_data import refuse_external_data
 from mien.model.manifest import Answer, Manifest, parse_manifest
 
 MANIFEST_KEY = "mien.manifest"
@@ -28,6 +29,9 @@ BUNDLED = {"default": "default.onnx", "large": "large.onnx"}
 
 FORMER_NAMES = {"small": "default"}
 """What bundled models were called before -> what they are called now."""
+
+MAX_TOLERANCE = 0.05
+"""Largest difference of a probability that a bundle may call equal, whatever its golden vectors say."""
 
 PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
 
@@ -81,25 +85,33 @@ class Bundle:
     sealed: bool
 
 
-def load_bundle(name: str | os.PathLike[str] = "default") -> Bundle:
+def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = False) -> Bundle:
     """Load a bundled model by name, or any model by path.
 
     Args:
         name: a bundled model's (see `BUNDLED`), or the path of a `.onnx` file with a manifest inside or, as
             `NAME.manifest.json`, beside it.
+        unsealed: take a bundle that carries a manifest and has lost its seal.
 
     Raises:
         RegistryError: neither a known name nor an existing file.
         BundleError: not an ONNX file.
         ManifestError: no manifest, or one that breaks the schema.
-        BundleMismatch: the file was changed after it was sealed.
+        BundleMismatch: the file was changed after it was sealed, or its seal was taken away.
     """
     path = _resolve(name)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({reason(error)})") from error
-    return read_bundle(data, path)
+    bundle = read_bundle(data, path)
+    if not (bundle.sealed or unsealed) and MANIFEST_KEY in onnxfile.metadata(data, str(path)):
+        raise BundleMismatch(
+            f"{path}: it carries a manifest and no seal, so that nothing shows whether it was altered; take a fresh "
+            "copy, or ask for it unsealed",
+            Remedy.UNSEALED,
+        )
+    return bundle
 
 
 def read_bundle(data: bytes, path: Path) -> Bundle:
@@ -111,6 +123,7 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
             "them with `mien export`"
         )
     entries = onnxfile.metadata(data, source)
+    refuse_external_data(data, source)
     sealed = onnxfile.check_seal(data, source)
     sidecar = path.with_name(path.stem + ".manifest.json")
     if MANIFEST_KEY in entries:
@@ -175,7 +188,13 @@ def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
         first, *rest = manifest.all_answers
         others = {a.name: _array(parts["answers"][a.name], len(crops), len(a.classes)) for a in rest}
         probabilities = _array(parts["probabilities"], len(crops), len(first.classes))
-        return Golden(crops, probabilities, float(parts["tolerance"]), others)
+        tolerance = float(parts["tolerance"])
+        if not (0 < tolerance <= MAX_TOLERANCE):
+            raise ValueError(f"a tolerance of {tolerance:g}, expected more than 0 and at most {MAX_TOLERANCE:g}")
+        everything = [probabilities, *others.values()]
+        if not all(np.isfinite(rows).all() for rows in everything):
+            raise ValueError("probabilities that are not finite")
+        return Golden(crops, probabilities, tolerance, others)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({error})"

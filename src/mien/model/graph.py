@@ -53,6 +53,7 @@ class Graph:
                 f"execution provider {', '.join(missing)} is not in this ONNX Runtime; it has "
                 f"{', '.join(ort.get_available_providers())}"
             )
+        self._source = source
         try:
             self._session = ort.InferenceSession(model, _options(threads), providers=list(providers))
         except Exception as error:  # onnxruntime's errors share no public base class
@@ -64,8 +65,15 @@ class Graph:
         self.outputs = _described(self._session.get_outputs())
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """The named outputs for these inputs."""
-        results: list[Tensor] = self._session.run(list(outputs), dict(inputs))
+        """The named outputs for these inputs.
+
+        Raises:
+            BundleError: the graph cannot be run on them.
+        """
+        try:
+            results: list[Tensor] = self._session.run(list(outputs), dict(inputs))
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise BundleError(f"{self._source}: ONNX Runtime cannot run this graph ({_first_line(error)})") from error
         return [np.asarray(result) for result in results]
 
 

@@ -45,7 +45,7 @@ FER2013 = "fer2013"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class InputSpec(_Part):

@@ -90,7 +90,7 @@ def with_metadata(data: bytes, entries: Mapping[str, str], source: str) -> bytes
 
 
 def _model_fields(data: bytes, source: str) -> list[tuple[int, int, int, int]]:
-    fields = list(_fields(data, source))
+    fields = list(fields_of(data, source))
     if not any(number == GRAPH_FIELD for number, *_ in fields):
         raise BundleError(
             f"{source}: not an ONNX model (no graph in it); expected a .onnx file, such as `mien export` writes"
@@ -98,7 +98,7 @@ def _model_fields(data: bytes, source: str) -> list[tuple[int, int, int, int]]:
     return fields
 
 
-def _fields(data: bytes, source: str) -> Iterator[tuple[int, int, int, int]]:
+def fields_of(data: bytes | memoryview, source: str) -> Iterator[tuple[int, int, int, int]]:
     """(field number, start of the field, start of its payload, end) of every field of one protobuf message."""
     position = 0
     while position < len(data):
@@ -120,7 +120,7 @@ def _fields(data: bytes, source: str) -> Iterator[tuple[int, int, int, int]]:
         position = end
 
 
-def _varint(data: bytes, position: int, source: str) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, position: int, source: str) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(data):
@@ -134,7 +134,7 @@ def _varint(data: bytes, position: int, source: str) -> tuple[int, int]:
 
 
 def _entry(payload: bytes, source: str) -> tuple[str, str]:
-    parts = {number: payload[start:end] for number, _, start, end in _fields(payload, source)}
+    parts = {number: payload[start:end] for number, _, start, end in fields_of(payload, source)}
     try:
         return parts.get(1, b"").decode(), parts.get(2, b"").decode()
     except UnicodeDecodeError as error:

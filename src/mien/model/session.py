@@ -20,6 +20,9 @@ Scores = NDArray[np.float32]
 """float32 `[N, K]`."""
 
 
+SUM_TOLERANCE = 0.01
+"""A row of probabilities sums to 1 within this: what halves and bytes make of them."""
+
 LEAST = 1e-12
 """A probability of 0 is taken for this much: its logarithm counts."""
 
@@ -95,9 +98,7 @@ class Session:
             return empty, np.empty_like(empty)
         names = self.answer.outputs
         wanted = [n for n in (names.probabilities, names.logits) if n]
-        found: dict[str, Scores] = dict(
-            zip(wanted, self._graph.run(wanted, {spec.name: _to_tensor(crops, spec)}), strict=True)
-        )
+        found = self._outputs(wanted, crops)
         broken = [name for name, values in found.items() if not np.isfinite(values).all()]
         if broken:
             raise BundleError(f"{self.bundle.path}: the model's {broken[0]} are not finite numbers for this input")
@@ -105,8 +106,32 @@ class Session:
             logits = found[str(names.logits)]
             return self._shifted(softmax(logits / self.answer.calibration.temperature)), logits
         probabilities = found[names.probabilities]
+        if np.abs(probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE or probabilities.min() < -SUM_TOLERANCE:
+            raise BundleMismatch(
+                f"{self.bundle.path}: output {names.probabilities!r} is no probabilities: a row sums to "
+                f"{float(probabilities[0].sum()):.6g}; name it as logits in the manifest"
+            )
         logits = found[names.logits] if names.logits else np.log(np.maximum(probabilities, LEAST))
         return self._shifted(probabilities), logits
+
+    def _outputs(self, wanted: list[str], crops: Crops) -> dict[str, Scores]:
+        """The graph's outputs. A graph with a fixed batch is run in pieces of its size, the last one filled up."""
+        spec = self.manifest.input
+        fixed = self._graph.inputs[spec.name].shape[0]
+        size = fixed if isinstance(fixed, int) and fixed > 0 else len(crops)
+        pieces: list[list[Scores]] = []
+        for start in range(0, len(crops), size):
+            piece = crops[start : start + size]
+            filled = np.concatenate([piece, np.repeat(piece[-1:], size - len(piece), axis=0)])
+            outputs = self._graph.run(wanted, {spec.name: _to_tensor(filled, spec)})
+            for name, values in zip(wanted, outputs, strict=True):
+                if values.dtype != np.float32 or values.shape != (size, len(self.classes)):
+                    raise BundleMismatch(
+                        f"{self.bundle.path}: output {name!r} of {size} faces: expected float32 "
+                        f"{[size, len(self.classes)]}, found {values.dtype} {list(values.shape)}"
+                    )
+            pieces.append([values[: len(piece)] for values in outputs])
+        return {name: np.concatenate([piece[i] for piece in pieces]) for i, name in enumerate(wanted)}
 
     def _shifted(self, probabilities: Scores) -> Scores:
         if self._shift is None:

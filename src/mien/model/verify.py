@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mien.errors import BundleError
 from mien.model import onnxfile
 from mien.model.bundle import Bundle
 from mien.model.session import CPU, Session
+
+FACES = (1, 2, 5)
+"""So many faces at once must give an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ def verify_bundle(bundle: Bundle, threads: int = 0, providers: Sequence[str] = C
         ),
         _check_weights(bundle),
         Check("graph", True, "its inputs and outputs are those of the manifest"),
+        _check_runs(session),
         _check_golden(bundle, session),
     )
 
@@ -49,6 +54,19 @@ def _check_weights(bundle: Bundle) -> Check:
         expected == found,
         f"sha256 {found}" if expected == found else f"expected sha256 {expected}, found {found}",
     )
+
+
+def _check_runs(session: Session) -> Check:
+    """Whether it computes anything of use, with golden vectors or without: shapes, finite values, sums of 1."""
+    spec = session.manifest.input
+    noise = np.random.default_rng(0).integers(0, 256, (max(FACES), spec.height, spec.width, spec.channels), np.uint8)
+    try:
+        for one in session.each_answer():
+            for count in FACES:
+                one.run(noise[:count])
+    except BundleError as error:
+        return Check("runs", False, str(error))
+    return Check("runs", True, f"{', '.join(map(str, FACES))} faces give finite probabilities that sum to 1")
 
 
 def _check_golden(bundle: Bundle, session: Session) -> Check:

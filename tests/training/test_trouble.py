@@ -47,7 +47,9 @@ def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path, m
             self.param_groups[1]["params"][-1].data.fill_(float("nan"))
 
     monkeypatch.setattr(torch.optim.SGD, "step", breaking)
-    with pytest.raises(TrainingError, match=r"not finite after epoch 2; the last checkpoint is kept: a new run can start from it"):
+    with pytest.raises(
+        TrainingError, match=r"not finite after epoch 2; the last checkpoint is kept: a new run can start from it"
+    ):
         train(data, tmp_path / "run")
     kept = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
     assert kept["epochs_done"] == 1

@@ -63,11 +63,16 @@ class Job:
     unsealed: bool = False
     answer: str | None = None
     prior: Prior | None = None
+    turned: bool = False
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
         finder = make_detector(
-            self.detector, min_face=self.min_face, min_score=self.min_score, model=self.detector_model
+            self.detector,
+            min_face=self.min_face,
+            min_score=self.min_score,
+            model=self.detector_model,
+            turned=self.turned,
         )
         model = load_bundle(self.model, unsealed=True) if self.unsealed else self.model
         return Recognizer(model, finder, threads=self.threads, answer=self.answer, prior=self.prior)

@@ -53,6 +53,7 @@ class Recognizer:
         model: a bundled model's name, the path of a `.onnx` bundle, or a loaded bundle.
         detector: a detector's name (see `mien.detect.DETECTORS`) or any object with `name` and `detect(image)`.
         min_face: smallest face wanted, in pixels of the original frame; None: 2 % of the longer side, at least 20.
+        turned: find and read faces turned by 90, 180 and 270 degrees too.
         threads: CPU threads; 0 takes every core.
         max_pixels: a larger picture is refused before it is decoded.
         answer: which of the model's answers to give, by name (`people`, `fer2013`); None: its default.
@@ -75,6 +76,7 @@ class Recognizer:
         detector: str | Detector | None = None,
         *,
         min_face: float | None = None,
+        turned: bool = False,
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
         answer: str | None = None,
@@ -94,7 +96,7 @@ class Recognizer:
             prior=as_prior(prior, prior_strength),
         )
         if detector is None or isinstance(detector, str):
-            detector = make_detector(detector or default_detector_name(), min_face=min_face)
+            detector = make_detector(detector or default_detector_name(), min_face=min_face, turned=turned)
         self.detector = detector
         self.max_pixels = max_pixels
         self.clock = Stopwatch()
@@ -148,7 +150,7 @@ class Recognizer:
             ahead: take frames before they are asked for, to look for faces in several at once; not while waiting for
                 a camera.
         """
-        tracker = Tracker(sure=0.0)
+        tracker = Tracker(sure=getattr(self.detector, "sure", 0.0))
         stills: list[Sought] = []
         threads = self.threads if ahead else 1
         with closing(seek(frames, self.detector, detect_every=detect_every, threads=threads)) as found:
@@ -162,7 +164,7 @@ class Recognizer:
                 yield from self._read_stills(stills)
                 stills = []
                 if sought.first:
-                    tracker = Tracker(sure=0.0)
+                    tracker = Tracker(sure=getattr(self.detector, "sure", 0.0))
                 try:
                     yield self._follow(sought.item, sought.item.time_s, sought.faces, tracker)
                 except MienError as error:

@@ -199,6 +199,7 @@ class Run:
             "detector_model": str(job.detector_model or ""),
             "clip": [job.clip.start_s, job.clip.end_s, job.clip.every_s],
             "detect_every": job.detect_every,
+            "turned": job.turned,
         }
 
 

@@ -186,7 +186,8 @@ def test_the_detection_picture_is_bounded(width, height, min_face):
 @given(width=st.integers(400, 20_000), height=st.integers(400, 20_000))
 def test_cost_does_not_grow_with_the_camera(width, height):
     scale = detection_scale(width, height, NETWORK_REACH)
-    assert max(width, height) * scale <= 1000.5
+    assert min(max(width, height), 2 * min(width, height)) * scale <= 1000.5
+    assert width * height * scale**2 <= MAX_DETECTION_PIXELS * 1.001
     assert automatic_min_face(width, height) * scale <= NETWORK_REACH.smallest + 1e-6
 
 

@@ -85,11 +85,17 @@ DetectorModelOption = Annotated[
 MinFaceOption = Annotated[
     float | None,
     typer.Option(
-        "--min-face", help="Smallest face wanted, in pixels; default: 2 % of the longer side, at least 20.", min=1
+        "--min-face",
+        help="Smallest face wanted, in pixels; default: 2 % of the longer side, at least 20.",
+        min=1,
     ),
 ]
 MinScoreOption = Annotated[
     float | None, typer.Option("--min-score", help="Least confidence of the detector, 0-1.", min=0, max=1)
+]
+TurnedOption = Annotated[
+    bool,
+    typer.Option("--turned", help="Find and read faces turned by 90, 180 and 270 degrees, too; four times the work."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0)]
 

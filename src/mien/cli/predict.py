@@ -19,6 +19,7 @@ from mien.cli.options import (
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    TurnedOption,
     UnsealedOption,
     seconds,
 )
@@ -96,6 +97,7 @@ def predict(
     detector_model: DetectorModelOption = None,
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
+    turned: TurnedOption = False,
     every: Annotated[
         float | None, typer.Option(help="In a video: one frame every so many seconds.", parser=seconds, metavar=TIME)
     ] = None,
@@ -212,6 +214,7 @@ def predict(
                 answer=answer,
                 unsealed=unsealed,
                 prior=as_prior(prior, prior_strength),
+                turned=turned,
             ),
             workers=workers,
             dedupe=dedupe,

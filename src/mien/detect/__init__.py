@@ -18,7 +18,7 @@ ALIASES = {"libface": "yunet"}
 """Earlier names: libface was the same network, inside the library libfacedetection."""
 
 _OPTIONS = {
-    "yunet": ("min_face", "min_score"),
+    "yunet": ("min_face", "min_score", "turned"),
     "haar": ("min_face", "model"),
     "opencv-yunet": ("min_face", "min_score", "model"),
     "whole": (),
@@ -31,7 +31,12 @@ def default_detector_name() -> str:
 
 
 def make_detector(
-    name: str, *, min_face: float | None = None, min_score: float | None = None, model: Path | None = None
+    name: str,
+    *,
+    min_face: float | None = None,
+    min_score: float | None = None,
+    model: Path | None = None,
+    turned: bool = False,
 ) -> Detector:
     """Make a detector by name.
 
@@ -40,6 +45,7 @@ def make_detector(
         min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: the larger of 20
             pixels and 2 % of the frame's longer side. Not for whole.
         min_score: least confidence, 0..1; None: the detector's own default. For yunet and opencv-yunet.
+        turned: look for faces turned by 90, 180 and 270 degrees too. For yunet.
         model: haar: another cascade; opencv-yunet: its model file.
 
     Raises:
@@ -49,19 +55,19 @@ def make_detector(
     if name not in DETECTORS:
         nearest = difflib.get_close_matches(name, DETECTORS, 1, 0)[0]
         raise DetectorError(f"unknown detector {name!r}: did you mean {nearest!r}? There are {', '.join(DETECTORS)}")
-    given = {"min_face": min_face, "min_score": min_score, "model": model}
+    given = {"min_face": min_face, "min_score": min_score, "model": model, "turned": turned or None}
     for option, value in given.items():
         if value is not None and option not in _OPTIONS[name]:
             raise DetectorError(f"detector {name!r} takes no {option} (found {value}); leave it out")
-    return _make(name, min_face, min_score, model)
+    return _make(name, min_face, min_score, model, turned)
 
 
-def _make(name: str, min_face: float | None, min_score: float | None, model: Path | None) -> Detector:
+def _make(name: str, min_face: float | None, min_score: float | None, model: Path | None, turned: bool) -> Detector:
     if name == "yunet":
         from mien.detect import yunet
 
         return yunet.YuNetDetector(
-            min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score
+            min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score, turned=turned
         )
     if name == "opencv-yunet":
         from mien.detect import opencv_yunet

@@ -42,11 +42,11 @@ def seek(
         threads: how many look; with 1, no frame is taken before it is asked for.
     """
     if threads == 1 or not getattr(detector, "shareable", False):
-        yield from _sought(frames, detect_every, lambda image: partial(detector.detect, image))
+        yield from _sought(frames, detect_every, lambda looker, image: partial(looker.detect, image), detector)
         return
     pool, left = ThreadPoolExecutor(threads, thread_name_prefix="detect"), True
     try:
-        sought = _sought(frames, detect_every, lambda image: pool.submit(detector.detect, image).result)
+        sought = _sought(frames, detect_every, lambda looker, image: pool.submit(looker.detect, image).result, detector)
         yield from _taken_ahead(sought, detect_every * threads)
         left = False  # all are handed out, though the reader may not have asked for the last ones' faces yet
     finally:
@@ -56,18 +56,20 @@ def seek(
 def _sought(
     frames: Iterable[Frame | Failure],
     detect_every: int,
-    look: Callable[[Image], Callable[[], list[Face]]],
+    look: Callable[[Detector, Image], Callable[[], list[Face]]],
+    detector: Detector,
 ) -> Generator[Sought]:
+    tracking: Detector = getattr(detector, "for_tracking", detector)
     source, count, last_s = None, 0, 0.0
     for item in frames:
         if isinstance(item, Failure):
             yield Sought(item, None)
         elif item.time_s is None:
-            yield Sought(item, look(item.pixels))
+            yield Sought(item, look(detector, item.pixels))
         else:
             first = item.source != source or item.time_s < last_s  # the same one may be named twice
             source, last_s, count = item.source, item.time_s, 0 if first else count + 1
-            yield Sought(item, look(item.pixels) if count % detect_every == 0 else None, first)
+            yield Sought(item, look(tracking, item.pixels) if count % detect_every == 0 else None, first)
 
 
 def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:

@@ -19,7 +19,7 @@ AUTOMATIC_FLOOR = 20.0
 """Without `min_face`: the smallest face wanted, in pixels of the original frame ..."""
 
 AUTOMATIC_SHARE = 0.02
-"""... or this share of the frame's longer side, whichever is larger."""
+"""... or this share of the longer side (at most of twice the shorter), whichever is larger."""
 
 MAX_ENLARGEMENT = 4.0
 """A face enlarged further than this shows the network nothing new."""
@@ -30,8 +30,14 @@ MAX_DETECTION_PIXELS = 4_000_000
 MAX_DETECTION_SIDE = 16_384
 """Longest side handed to a detector: what OpenCV's cascade and resizing still take."""
 
+LITTLE_TO_SHRINK = 0.75
+"""A picture that is to be shrunk by less than this is searched as it is."""
+
 TOLERANCE = 0.8
 """Faces are dropped below this share of `min_face`: a detector's box is not exact to the pixel."""
+
+LANDMARK_SLACK = 0.25
+"""So far outside a box may a landmark lie, in box widths and heights."""
 
 SAME_FACE_IOU = 0.4
 """Two boxes that overlap more than this are one face, seen by two passes."""
@@ -62,7 +68,7 @@ _COARSE_WORTH = 1.25
 
 def automatic_min_face(width: int, height: int) -> float:
     """The smallest face wanted in a frame of this size when nobody says, in pixels of the frame."""
-    return max(AUTOMATIC_FLOOR, AUTOMATIC_SHARE * max(width, height))
+    return max(AUTOMATIC_FLOOR, AUTOMATIC_SHARE * min(max(width, height), 2 * min(width, height)))
 
 
 def detection_scale(width: int, height: int, reach: Reach, min_face: float | None = None) -> float:
@@ -86,7 +92,20 @@ def detection_scale(width: int, height: int, reach: Reach, min_face: float | Non
 
 
 def resized(image: Image, scale: float) -> Image:
-    """Shrink by area averaging or enlarge bilinearly; at least 1 x 1 pixel remains."""
+    """The image at about this scale, at least 1 x 1 pixel.
+
+    Shrinking by whole blocks of pixels costs a fraction of other shrinking. Where little is left to shrink after that,
+    searching the larger picture is cheaper than resizing it.
+    """
+    if scale < 1:
+        block = int(1 / scale)
+        blocks = (
+            resize(image, *(-(-side // block) for side in (image.shape[1], image.shape[0]))) if block > 1 else image
+        )
+        enough = scale * block > LITTLE_TO_SHRINK and blocks.shape[0] * blocks.shape[1] <= MAX_DETECTION_PIXELS
+        if enough and max(blocks.shape[:2]) <= MAX_DETECTION_SIDE:
+            return blocks
+        return resize(blocks, *size_for(image, scale))
     return resize(image, *size_for(image, scale))
 
 
@@ -100,6 +119,36 @@ def to_frame(face: Face, factor_x: float, factor_y: float) -> Face:
     return replace(face, box_xyxy=(x1 * factor_x, y1 * factor_y, x2 * factor_x, y2 * factor_y), landmarks_xy=landmarks)
 
 
+def turned_back(face: Face, turns: int, width: int, height: int) -> Face:
+    """A face of `np.rot90(picture, turns)` in the pixels of the picture, whose size this is."""
+    if not turns:
+        return face
+
+    def back(point: tuple[float, float]) -> tuple[float, float]:
+        x, y = point
+        return ((width - y, x), (width - x, height - y), (y, height - x))[turns - 1]
+
+    x1, y1, x2, y2 = face.box_xyxy
+    (ax, ay), (bx, by) = back((x1, y1)), back((x2, y2))
+    landmarks: Landmarks | None = None
+    if face.landmarks_xy is not None:
+        a, b, c, d, e = (back(point) for point in face.landmarks_xy)
+        landmarks = (a, b, c, d, e)
+    box = (min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
+    return replace(face, box_xyxy=box, landmarks_xy=landmarks)
+
+
+def plausible(face: Face) -> bool:
+    """Whether the landmarks agree with the box of an upright face: about inside it, and the mouth below the eyes."""
+    if face.landmarks_xy is None:
+        return True
+    x1, y1, x2, y2 = face.box_xyxy
+    slack_x, slack_y = LANDMARK_SLACK * (x2 - x1), LANDMARK_SLACK * (y2 - y1)
+    inside = all(x1 - slack_x <= x <= x2 + slack_x and y1 - slack_y <= y <= y2 + slack_y for x, y in face.landmarks_xy)
+    left_eye, right_eye, _, left_mouth, right_mouth = face.landmarks_xy
+    return inside and left_mouth[1] + right_mouth[1] > left_eye[1] + right_eye[1]
+
+
 def without_duplicates(faces: list[Face]) -> list[Face]:
     """Best first; of boxes that overlap by more than `SAME_FACE_IOU` the best alone."""
     ranked = best_first(faces)
@@ -111,8 +160,11 @@ def without_duplicates(faces: list[Face]) -> list[Face]:
 class ScaledDetector(ABC):
     """A detector that looks at a resized frame. A subclass says how it finds faces in the picture it is given."""
 
-    def __init__(self, name: str, reach: Reach, min_face: float | None) -> None:
+    def __init__(self, name: str, reach: Reach, min_face: float | None, *, turned: bool = False) -> None:
         """Remember the reach and the smallest face wanted (pixels of the original frame; None: automatic).
+
+        `turned`: look at the picture turned by 90, 180 and 270 degrees too. A turned face keeps the landmarks' order
+        that it has when it is upright, so that its crop is cut upright.
 
         Raises:
             DetectorError: `min_face` is not a finite number above 0.
@@ -122,6 +174,7 @@ class ScaledDetector(ABC):
         self._name = name
         self._reach = reach
         self._min_face = min_face
+        self._turns = (0, 1, 2, 3) if turned else (0,)
         self._told = False
 
     @property
@@ -139,7 +192,7 @@ class ScaledDetector(ABC):
         faces = self._found(picture, width, height)
         coarse = (self._reach.coarse_side or math.inf) / max(picture.shape[:2])
         if coarse * _COARSE_WORTH < 1:
-            faces += self._found(resized(picture, coarse), width, height)
+            faces += self._found(resize(picture, *size_for(picture, coarse)), width, height)
         smallest = TOLERANCE * (self._min_face or automatic_min_face(width, height))
         return [face for face in without_duplicates(faces) if _large_and_inside(face, smallest, width, height)]
 
@@ -149,7 +202,12 @@ class ScaledDetector(ABC):
 
     def _found(self, picture: Image, width: int, height: int) -> list[Face]:
         factors = width / picture.shape[1], height / picture.shape[0]
-        return [to_frame(face, *factors) for face in self._find(picture)]
+        faces: list[Face] = []
+        for turns in self._turns:
+            view = np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+            upright = filter(plausible, self._find(view))
+            faces += [turned_back(face, turns, picture.shape[1], picture.shape[0]) for face in upright]
+        return [to_frame(face, *factors) for face in faces]
 
     def _tell_limit(self, width: int, height: int, scale: float) -> None:
         if self._min_face is None or self._told or scale * self._min_face > self._reach.smallest * 0.99:

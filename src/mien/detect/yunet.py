@@ -6,6 +6,7 @@ Millisecond-level Face Detector", 2023. `weights/face.md` describes the graph; `
 
 from __future__ import annotations
 
+from copy import copy
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from mien.model.onnxfile import check_seal
 from mien.records import Face, Image
 
 DEFAULT_MIN_SCORE = 0.8
+
+UNSURE = 0.75
+"""A face of at least this share of the least score may continue a track, though not begin one."""
 
 MODEL_FILE = "face.onnx"
 STRIDES = (8, 16, 32)
@@ -36,19 +40,34 @@ class YuNetDetector(ScaledDetector):
 
     shareable = True
 
-    def __init__(self, *, min_face: float | None = None, min_score: float = DEFAULT_MIN_SCORE) -> None:
+    def __init__(
+        self, *, min_face: float | None = None, min_score: float = DEFAULT_MIN_SCORE, turned: bool = False
+    ) -> None:
         """Load the network.
 
         Args:
             min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: automatic.
             min_score: least confidence, 0..1.
+            turned: find faces in pictures turned by 90, 180 or 270 degrees too; takes four times as long.
 
         Raises:
             DetectorError: an option is out of range, or the network's file is missing or was altered.
         """
-        super().__init__("yunet", NETWORK_REACH, min_face)
+        super().__init__("yunet", NETWORK_REACH, min_face, turned=turned)
         self._min_score = check_score(min_score)
         self._graph = _load(Path(str(resources.files("mien") / "weights" / MODEL_FILE)))
+
+    @property
+    def sure(self) -> float:
+        """Score from which a face counts by itself."""
+        return self._min_score
+
+    @property
+    def for_tracking(self) -> YuNetDetector:
+        """This detector with faces of lower scores too, which a tracker uses to go on with faces it knows."""
+        lower = copy(self)
+        lower._min_score = UNSURE * self._min_score
+        return lower
 
     def _find(self, picture: Image) -> list[Face]:
         padded = pad_to_cells(picture)

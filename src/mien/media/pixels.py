@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags
@@ -14,6 +13,8 @@ from PIL import Image as PillowImage
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mien.errors import MediaError
+from mien.imaging import from_pillow
+from mien.opencv import load_opencv
 from mien.records import Image
 
 STRIP_PIXELS = 2**20
@@ -51,7 +52,7 @@ def _strip_to_bgr(picture: PillowImage.Image, strip: PillowImage.Image) -> Image
         rgba = strip.convert("RGBA")
         strip = PillowImage.new("RGBA", rgba.size, "white")
         strip.alpha_composite(rgba)
-    return np.asarray(strip.convert("RGB"))[..., ::-1]
+    return from_pillow(strip.convert("RGB"))
 
 
 def _turn_of(picture: PillowImage.Image) -> Callable[[Any], Any] | None:
@@ -127,12 +128,13 @@ def decode_deep(data: bytes, turn: Callable[[Any], Any] | None = None) -> Image:
     """A color picture of more than 8 bits a channel as BGR uint8, by OpenCV.
 
     Raises:
-        MediaError: OpenCV cannot decode it.
+        MediaError: OpenCV is not installed, or cannot decode it.
     """
+    cv2 = load_opencv("a color picture of more than 8 bits a channel", MediaError)
     try:
         values: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise MediaError(f"more than 8 bits a channel, and OpenCV cannot decode it ({error.err})") from error
+        raise MediaError(f"more than 8 bits a channel, and OpenCV cannot decode it ({error})") from error
     if values is None:
         raise MediaError("more than 8 bits a channel, and OpenCV cannot decode it")
     if values.ndim == 2 or values.shape[2] < 3:

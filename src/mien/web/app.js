@@ -220,7 +220,7 @@ function shown(rows) {
 }
 
 /** The smallest face that is looked for when nobody says, as the detector does. @param {number} width @param {number} height */
-const automatic = (width, height) => Math.max(20, 0.02 * Math.max(width, height));
+const automatic = (width, height) => Math.max(20, 0.02 * Math.min(Math.max(width, height), 2 * Math.min(width, height)));
 
 function render() {
   const { current, live, liveAnswer } = state;

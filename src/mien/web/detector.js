@@ -23,7 +23,7 @@ const NMS = 0.45;
 const STRIDES = [8, 16, 32];
 
 /** The smallest face wanted when nobody says. @param {number} width @param {number} height */
-export const automaticMinFace = (width, height) => Math.max(20, 0.02 * Math.max(width, height));
+export const automaticMinFace = (width, height) => Math.max(20, 0.02 * Math.min(Math.max(width, height), 2 * Math.min(width, height)));
 
 /**
  * Factor from the picture to the one that the network is given.

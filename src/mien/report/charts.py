@@ -220,9 +220,10 @@ def _bar(y: float, name: str, estimate: Estimate, fill: str) -> Iterator[str]:
         yield text(left + 4, y, "undefined", size=11)
         return
     yield rect(left, y - 10, length * estimate.value, 11, fill)
-    low, high = left + length * estimate.low, left + length * estimate.high
-    whisker = f"M{low:.1f} {y - 4.5}H{high:.1f}M{low:.1f} {y - 8}v7M{high:.1f} {y - 8}v7"
-    yield f'<path d="{whisker}" stroke="{INK}" fill="none"/>'
+    if not math.isnan(estimate.low):  # F1 of a class that was never predicted has no interval
+        low, high = left + length * estimate.low, left + length * estimate.high
+        whisker = f"M{low:.1f} {y - 4.5}H{high:.1f}M{low:.1f} {y - 8}v7M{high:.1f} {y - 8}v7"
+        yield f'<path d="{whisker}" stroke="{INK}" fill="none"/>'
     yield text(WIDTH, y, f"{estimate.value:.1%}", anchor="end", size=12)
 
 

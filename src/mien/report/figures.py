@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mien.files import write_bytes
+from mien.files import make_folder, write_bytes
 from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
 from mien.report import charts
@@ -58,6 +58,7 @@ def write_figures(figures: dict[str, str], folder: Path) -> tuple[list[Path], st
     """
     written: list[Path] = []
     note = ""
+    make_folder(folder)
     for name, chart in figures.items():
         alone = standalone(chart)
         written.append(folder / f"{name}.svg")
@@ -75,7 +76,7 @@ def standalone(chart: str) -> str:
     """A chart of a page as an SVG file: with a name space, a size, a font and a white background."""
     height = chart.split('viewBox="', 1)[1].split('"', 1)[0].split()[3]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="{FONT}" '
-    body = chart.replace("<svg ", head, 1)
+    body = chart.replace("<svg ", head, 1).replace(' stroke-dasharray=""', "")  # which svglib cannot read
     opening, rest = body.split(">", 1)
     background = f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}>{background}{rest}\n'

@@ -36,7 +36,7 @@ SIZES = [
     (20000, 90),
 ]
 MIN_FACES = [None, 8.0, 20.0, 40.0, 117.0]
-RESIZES = [0.5, 0.731, 0.9999, 0.031, 1.37, 2.0]
+RESIZES = [0.5, 0.731, 0.9, 0.3, 0.031, 1.37, 2.0]
 
 
 def draw(width: int, height: int, seed: int) -> Image:
@@ -77,6 +77,7 @@ def faces() -> list[tuple[Box, Landmarks | None]]:
         ((-20.5, -11.0, 60.0, 70.0), 0.15),
         ((120.0, 80.0, 190.0, 150.0), -0.3),
         ((2.0, 3.0, 148.0, 108.0), 1.2),
+        ((-600.0, -700.0, 900.0, 800.0), 0.5),
         ((75.5, 50.5, 76.0, 51.2), 0.1),
     ]
     return [(box, None if tilt is None else eyes(box, tilt)) for box, tilt in boxes]

@@ -37,7 +37,7 @@ def download(page, button: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def expected(group: Path) -> list[dict]:
-    (frame,) = Recognizer("small").read_all(_frames(group))
+    (frame,) = Recognizer().read_all(_frames(group))
     return [dict(row) for row in rows_of(frame)]
 
 

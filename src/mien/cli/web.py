@@ -18,7 +18,7 @@ def web(
     model: Annotated[
         str,
         typer.Option("--model", help="The model that visitors' browsers run: a bundled one's name, or a .onnx file."),
-    ] = "small",
+    ] = "default",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in the folder.")] = False,
 ) -> None:
     """Write the page as static files that any web server can host; pictures are read in the visitor's browser."""

@@ -1,7 +1,7 @@
 /** Picture -> faces: `mien.detect` (scale, network, boxes, duplicates) in JavaScript, held to it by golden files. */
 
 import { overlap } from "./live.js";
-import { enlarge, round, shrink } from "./pixels.js";
+import { resize, round } from "./pixels.js";
 
 /** @typedef {import("./pixels.js").Pixels} Pixels */
 /** @typedef {import("./types.js").Box} Box */
@@ -43,8 +43,7 @@ export function detectionScale(width, height, minFace) {
 /** @param {Pixels} pixels @param {number} scale @returns {Pixels} */
 export function resized(pixels, scale) {
   const [width, height] = [Math.max(round(pixels.width * scale), 1), Math.max(round(pixels.height * scale), 1)];
-  if (width === pixels.width && height === pixels.height) return pixels;
-  return scale < 1 ? shrink(pixels, width, height) : enlarge(pixels, width, height);
+  return width === pixels.width && height === pixels.height ? pixels : resize(pixels, width, height);
 }
 
 /** With black to its right and below, until both sides are multiples of 32. @param {Pixels} pixels @returns {Pixels} */

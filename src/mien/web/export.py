@@ -14,7 +14,7 @@ _LAST = ("site.json", "index.html")
 """Written when everything they name is there, so that an interrupted export never serves half a page."""
 
 
-def write_site(out: Path, *, model: str | os.PathLike[str] = "small", overwrite: bool = False) -> list[Path]:
+def write_site(out: Path, *, model: str | os.PathLike[str] = "default", overwrite: bool = False) -> list[Path]:
     """Write the page into a folder.
 
     Args:

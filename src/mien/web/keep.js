@@ -6,7 +6,6 @@ import { color, ink, short, unsure } from "./words.js";
 /** @typedef {import("./types.js").Model} Model */
 
 const LANDMARKS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
-const NESTED = new Set(["box_xyxy", "landmarks_xy", "probabilities"]);
 
 /** @param {unknown} value */
 function cell(value) {
@@ -21,8 +20,7 @@ function cell(value) {
  */
 export function csv(rows, classes) {
   const known = ["source", "frame", "time_s", "face", "track", "x1", "y1", "x2", "y2", "score", "detector", ...LANDMARKS.flatMap((name) => [`${name}_x`, `${name}_y`]), "label", "confidence"];
-  const extra = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => !known.includes(key) && !NESTED.has(key) && key !== "error");
-  const columns = [...known, ...classes.map((name) => `p_${name}`), ...extra, "error"];
+  const columns = [...known, ...classes.map((name) => `p_${name}`), "error", "answer", "disagreement", "unsure"];
   const lines = rows.map((each) => {
     const row = /** @type {any} */ (each);
     const [x1, y1, x2, y2] = row.box_xyxy ?? [];

@@ -1,4 +1,4 @@
-/** Arithmetic on pixels, to the rules of mien's Python (OpenCV's area averaging, bilinear enlarging, grey and warp). */
+/** Arithmetic on pixels, to the rules of `mien.imaging`: grey, area averaging, bilinear enlarging, and the warp. */
 
 /**
  * @typedef {object} Pixels
@@ -50,7 +50,7 @@ export function region(pixels, left, top, right, bottom, colors) {
   for (let y = top; y < bottom; y++) {
     for (let from = (y * pixels.width + left) * 3, end = from + width * 3; from < end; from += 3) {
       const [b, g, r] = [pixels.data[from], pixels.data[from + 1], pixels.data[from + 2]];
-      if (channels === 1) data[to++] = (b * 3735 + g * 19235 + r * 9798 + 16384) >> 15;
+      if (channels === 1) data[to++] = (b * 7471 + g * 38470 + r * 19595 + 32768) >> 16; // ITU-R BT.601, as Pillow rounds it
       else {
         data[to++] = colors === "rgb" ? r : b;
         data[to++] = g;
@@ -66,10 +66,10 @@ export function region(pixels, left, top, right, bottom, colors) {
  * @typedef {{first: Int32Array, weights: Float32Array, taps: number}} Shares  `taps` weights for each pixel, some of them 0
  * @param {number} from
  * @param {number} to
+ * @param {number} scale  pixels of the long row in one of the short
  * @returns {Shares}
  */
-function shares(from, to) {
-  const scale = from / to;
+function shares(from, to, scale) {
   const taps = Math.min(Math.ceil(scale - 1e-9) + (Number.isInteger(scale) ? 0 : 1), from);
   const first = new Int32Array(to);
   const weights = new Float32Array(to * taps);
@@ -87,6 +87,9 @@ function shares(from, to) {
   return { first, weights, taps };
 }
 
+/** Whole blocks of pixels are averaged first, where so much shrinking remains. */
+const LEFT_TO_SHRINK = 8;
+
 /**
  * Shrink by area averaging.
  * @param {Pixels} pixels
@@ -96,8 +99,11 @@ function shares(from, to) {
  */
 export function shrink(pixels, width, height) {
   const { channels } = pixels;
-  const across = shares(pixels.width, width);
-  const down = shares(pixels.height, height);
+  const [stepX, stepY] = [pixels.width / width, pixels.height / height];
+  const block = Math.max(Math.floor(Math.min(stepX, stepY) / LEFT_TO_SHRINK), 1);
+  if (block > 1) pixels = reduce(pixels, block);
+  const across = shares(pixels.width, width, stepX / block);
+  const down = shares(pixels.height, height, stepY / block);
   const row = new Float32Array(width * channels);
   const sum = new Float32Array(width * channels);
   const data = new Uint8Array(width * height * channels);
@@ -150,31 +156,87 @@ function averageRow({ data, width, channels }, line, { first, weights, taps }, r
 }
 
 /**
- * Enlarge bilinearly, pixel centers at half coordinates.
+ * The mean of each block of pixels; blocks at the right and lower edge may be smaller (Pillow's `reduce`).
+ * @param {Pixels} pixels
+ * @param {number} block  side of a block
+ * @returns {Pixels}
+ */
+export function reduce({ data, width: from, height: rows, channels }, block) {
+  const [width, height] = [Math.ceil(from / block), Math.ceil(rows / block)];
+  const out = new Uint8Array(width * height * channels);
+  const sums = new Uint32Array(width * channels);
+  for (let y = 0; y < height; y++) {
+    sums.fill(0);
+    const last = Math.min((y + 1) * block, rows);
+    for (let line = y * block; line < last; line++) {
+      for (let to = 0, x = 0, at = line * from * channels; x < from; to += channels) {
+        for (const end = Math.min(x + block, from); x < end; x++) {
+          for (let c = 0; c < channels; c++) sums[to + c] += data[at++];
+        }
+      }
+    }
+    for (let i = 0; i < sums.length; i++) {
+      const across = Math.min(block, from - Math.floor(i / channels) * block);
+      out[y * sums.length + i] = sums[i] / (across * (last - y * block)) + 0.5;
+    }
+  }
+  return { data: out, width, height, channels };
+}
+
+/**
+ * Resize as `mien.imaging.resize` does: bilinear to enlarge; to shrink, blocks first and a box filter for the rest.
  * @param {Pixels} pixels
  * @param {number} width
  * @param {number} height
  * @returns {Pixels}
  */
-export function enlarge(pixels, width, height) {
-  const [sx, sy] = [pixels.width / width, pixels.height / height];
-  const matrix = /** @type {Matrix} */ ([sx, 0, 0.5 * sx - 0.5, 0, sy, 0.5 * sy - 0.5]);
-  const { data, channels } = pixels;
+export function resize(pixels, width, height) {
+  const larger = width > pixels.width || height > pixels.height;
+  const block = Math.floor(Math.min(pixels.width / width, pixels.height / height));
+  let picture = block > 1 ? reduce(pixels, block) : pixels;
+  if (picture.width !== width) picture = resample(picture, width, larger);
+  if (picture.height !== height) picture = turned(resample(turned(picture), height, larger));
+  return picture;
+}
+
+/**
+ * One direction of Pillow's `resize`, rounded to whole levels.
+ * @param {Pixels} pixels
+ * @param {number} width
+ * @param {boolean} bilinear  else a box
+ * @returns {Pixels}
+ */
+function resample({ data, width: from, height, channels }, width, bilinear) {
+  const scale = from / width;
+  const spread = Math.max(scale, 1);
   const out = new Uint8Array(width * height * channels);
-  for (let y = 0, to = 0; y < height; y++) {
-    const v = matrix[4] * y + matrix[5];
-    for (let x = 0; x < width; x++) {
-      const u = matrix[0] * x + matrix[2];
-      const [x0, y0] = [Math.floor(u), Math.floor(v)];
-      const at = corners(pixels, x0, y0);
+  for (let x = 0; x < width; x++) {
+    const center = (x + 0.5) * scale;
+    const reach = (bilinear ? 1 : 0.5) * spread;
+    const first = Math.max(Math.trunc(center - reach + 0.5), 0);
+    const weights = Array.from({ length: Math.min(Math.trunc(center + reach + 0.5), from) - first }, (_, i) => {
+      const distance = (i + first - center + 0.5) / spread;
+      return bilinear ? Math.max(1 - Math.abs(distance), 0) : Number(distance > -0.5 && distance <= 0.5);
+    });
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    for (let y = 0; y < height; y++) {
       for (let c = 0; c < channels; c++) {
-        const upper = data[at[0] + c] * (1 - u + x0) + data[at[1] + c] * (u - x0);
-        const lower = data[at[2] + c] * (1 - u + x0) + data[at[3] + c] * (u - x0);
-        out[to++] = round(upper * (1 - v + y0) + lower * (v - y0));
+        let sum = 0;
+        for (let i = 0, at = (y * from + first) * channels + c; i < weights.length; i++, at += channels) sum += data[at] * weights[i];
+        out[(y * width + x) * channels + c] = sum / total + 0.5;
       }
     }
   }
   return { data: out, width, height, channels };
+}
+
+/** Rows as columns. @param {Pixels} pixels @returns {Pixels} */
+function turned({ data, width, height, channels }) {
+  const out = new Uint8Array(data.length);
+  for (let y = 0, from = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) for (let c = 0; c < channels; c++) out[(x * height + y) * channels + c] = data[from++];
+  }
+  return { data: out, width: height, height: width, channels };
 }
 
 /** @typedef {[number, number, number, number, number, number]} Matrix  two rows: output pixel -> input pixel */
@@ -189,7 +251,7 @@ function corners({ width, height, channels }, x, y) {
   return [(y0 * width + x0) * channels, (y0 * width + x1) * channels, (y1 * width + x0) * channels, (y1 * width + x1) * channels];
 }
 
-/** Positions are rounded to this share of a pixel, as OpenCV does. */
+/** Positions are rounded to this share of a pixel. */
 const FRACTIONS = 32;
 
 /**
@@ -203,10 +265,12 @@ const FRACTIONS = 32;
 export function warp(pixels, matrix, width, height) {
   const { data, channels } = pixels;
   const out = new Uint8Array(width * height * channels);
+  const place = Float32Array.from(matrix, (value) => value * FRACTIONS); // in single precision, as numpy computes it
+  const at32 = (/** @type {number} */ first, /** @type {number} */ x, /** @type {number} */ y) =>
+    round(Math.fround(Math.fround(place[first] * x) + Math.fround(Math.fround(place[first + 1] * y) + place[first + 2])));
   for (let y = 0, to = 0; y < height; y++) {
-    const [startX, startY] = [round((matrix[1] * y + matrix[2]) * 1024) + 16, round((matrix[4] * y + matrix[5]) * 1024) + 16];
     for (let x = 0; x < width; x++) {
-      const [u, v] = [(startX + round(matrix[0] * x * 1024)) >> 5, (startY + round(matrix[3] * x * 1024)) >> 5];
+      const [u, v] = [at32(0, x, y), at32(3, x, y)];
       const [right, lower] = [u & (FRACTIONS - 1), v & (FRACTIONS - 1)];
       const at = corners(pixels, u >> 5, v >> 5);
       const [left, upper] = [FRACTIONS - right, FRACTIONS - lower];

@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from mien._version import __version__
-from mien.model.bundle import load_bundle
+from mien.errors import BundleError
+from mien.model.bundle import Bundle, load_bundle
 
 PAGE = (
     "index.html", "style.css", "icon.svg", "app.js", "crop.js", "detector.js", "device_reader.js", "dom.js", "faces.js",
@@ -72,7 +73,7 @@ def has_device_mode() -> bool:
     return all(path.is_file() for path in [*_runtime().values(), _folder("weights") / DETECTOR])
 
 
-def page_files(*, server: bool, model: str | os.PathLike[str] = "small") -> dict[str, Path | bytes]:
+def page_files(*, server: bool, model: str | os.PathLike[str] = "default") -> dict[str, Path | bytes]:
     """Every file of the page by its address below the page's own, with its path or its content.
 
     Args:
@@ -103,6 +104,7 @@ def page_files(*, server: bool, model: str | os.PathLike[str] = "small") -> dict
 def _device(model: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, Path | bytes]]:
     """What `site.json` says of the device mode, and its files."""
     bundle = load_bundle(model)
+    _check_for_browsers(bundle)
     runtime = _runtime()
     detector = _folder("weights") / DETECTOR
     files: dict[str, Path | bytes] = {f"onnxruntime/{name}": path for name, path in runtime.items()}
@@ -123,12 +125,22 @@ def _device(model: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str,
             **entry("models/expression.onnx"),
             "name": bundle.manifest.name,
             "sha256": hashlib.sha256(bundle.model).hexdigest(),
-            "answer": None,
+            "answer": bundle.manifest.answer().name or None,
             "output": bundle.manifest.outputs.probabilities,
             "manifest": manifest,
         },
     }
     return about, files
+
+
+def _check_for_browsers(bundle: Bundle) -> None:
+    """Refuse what the page's JavaScript does not prepare: it knows the bundles that mien makes."""
+    spec, outputs = bundle.manifest.input, bundle.manifest.outputs
+    if (spec.dtype, spec.layout) != ("uint8", "NHWC") or outputs.probabilities is None:
+        raise BundleError(
+            f"{bundle.path}: expected a model that takes uint8 NHWC and gives probabilities, as mien exports them, "
+            f"found {spec.dtype} {spec.layout}; the page cannot run it in a browser"
+        )
 
 
 def _folder(name: str) -> Path:

@@ -17,9 +17,10 @@
  * @property {string} label
  * @property {number} confidence  0..1
  * @property {Record<string, number>} probabilities
- * @property {boolean} [unsure]
- * @property {number} [disagreement]
  * @property {string | null} [error]
+ * @property {string | null} [answer]
+ * @property {number} [disagreement]  0..1
+ * @property {number} [unsure]  1 where the likeliest class has less than half
  *
  * @typedef {object} Model
  * @property {string} name

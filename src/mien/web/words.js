@@ -34,19 +34,22 @@ export const percent = (share) => `${share > 0 && share < 0.005 ? "<1" : Math.ro
  */
 export const ranked = (row) => Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]);
 
-/** Less than this many points between the two likeliest classes is no clear answer. */
-const CLEAR_LEAD = 0.1;
-/** Nor is a likeliest class with less than this. */
-const CLEAR_SHARE = 0.4;
+/** Where the likeliest class has less, most people would say something else (mien.records.UNSURE_BELOW). */
+const UNSURE_BELOW = 0.5;
 
 /**
  * Whether no expression stands out.
  * @param {Row} row
  */
-export function unsure(row) {
-  if (typeof row.unsure === "boolean") return row.unsure;
-  const [first, second] = ranked(row);
-  return first[1] < CLEAR_SHARE || (second !== undefined && first[1] - second[1] < CLEAR_LEAD);
+export const unsure = (row) => (typeof row.unsure === "number" ? row.unsure === 1 : row.confidence < UNSURE_BELOW);
+
+/**
+ * How much people would disagree: the entropy of the shares, 0 to 1.
+ * @param {number[]} shares
+ */
+export function disagreement(shares) {
+  const entropy = shares.reduce((sum, share) => (share > 0 ? sum - share * Math.log(share) : sum), 0);
+  return Math.min(Math.max(entropy / Math.log(shares.length), 0), 1);
 }
 
 /**
@@ -69,7 +72,7 @@ export function sentence(row, model) {
   if (unsure(row) && second) {
     return people
       ? `Not sure: about ${Math.round(first[1] * 100)} of 100 people would say ${first[0]}, ${Math.round(second[1] * 100)} would say ${second[0]}.`
-      : `Not sure: ${first[0]} (${percent(first[1])}) and ${second[0]} (${percent(second[1])}) are close.`;
+      : `Not sure: ${first[0]} ${percent(first[1])}, ${second[0]} ${percent(second[1])}.`;
   }
   return people
     ? `About ${Math.round(first[1] * 100)} of 100 people would say ${first[0]}.`

@@ -3,6 +3,7 @@
 import { cut } from "./crop.js";
 import { detect } from "./detector.js";
 import { bgr } from "./pixels.js";
+import { disagreement } from "./words.js";
 
 /** @typedef {import("./types.js").DeviceSite} DeviceSite */
 
@@ -144,5 +145,6 @@ function rowOf(face, index, shares, name) {
     landmarks_xy: face.landmarks.map((point) => point.map((value) => rounded(value, 2))),
     label: classes[best], confidence: rounded(shares[best], 6),
     probabilities: Object.fromEntries(classes.map((/** @type {string} */ label, /** @type {number} */ i) => [label, rounded(shares[i], 6)])), error: null,
+    answer: model.answer, disagreement: rounded(disagreement(shares), 6), unsure: Number(shares[best] < 0.5),
   };
 }

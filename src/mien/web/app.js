@@ -1,6 +1,7 @@
 /** The page: takes pictures, has them read, and shows what was read. */
 
 import { DeviceReader } from "./device_reader.js";
+import { automaticMinFace as automatic } from "./detector.js";
 import { $, h, say, save } from "./dom.js";
 import "./faces.js";
 import { csv, png, snippets } from "./keep.js";
@@ -219,8 +220,6 @@ function shown(rows) {
   });
 }
 
-/** The smallest face that is looked for when nobody says, as the detector does. @param {number} width @param {number} height */
-const automatic = (width, height) => Math.max(20, 0.02 * Math.min(Math.max(width, height), 2 * Math.min(width, height)));
 
 function render() {
   const { current, live, liveAnswer } = state;

@@ -17,6 +17,8 @@ const COARSE_WORTH = 1.25;
 const MAX_ENLARGEMENT = 4;
 const MAX_PIXELS = 4_000_000;
 const MAX_SIDE = 16_384;
+const LITTLE_TO_SHRINK = 0.75;
+const LANDMARK_SLACK = 0.25;
 const TOLERANCE = 0.8;
 const SAME_FACE = 0.4;
 const NMS = 0.45;
@@ -41,9 +43,28 @@ export function detectionScale(width, height, minFace) {
 }
 
 /** @param {Pixels} pixels @param {number} scale @returns {Pixels} */
+function exactly(pixels, scale) {
+  return resize(pixels, Math.max(round(pixels.width * scale), 1), Math.max(round(pixels.height * scale), 1));
+}
+
+/**
+ * The picture at about this scale: whole blocks first, and what little is then left to shrink is left.
+ * @param {Pixels} pixels @param {number} scale @returns {Pixels}
+ */
 export function resized(pixels, scale) {
-  const [width, height] = [Math.max(round(pixels.width * scale), 1), Math.max(round(pixels.height * scale), 1)];
-  return width === pixels.width && height === pixels.height ? pixels : resize(pixels, width, height);
+  if (scale >= 1) return exactly(pixels, scale);
+  const block = Math.floor(1 / scale);
+  const blocks = block > 1 ? resize(pixels, Math.ceil(pixels.width / block), Math.ceil(pixels.height / block)) : pixels;
+  const small = blocks.width * blocks.height <= MAX_PIXELS && Math.max(blocks.width, blocks.height) <= MAX_SIDE;
+  if (scale * block > LITTLE_TO_SHRINK && small) return blocks;
+  return resize(blocks, Math.max(round(pixels.width * scale), 1), Math.max(round(pixels.height * scale), 1));
+}
+
+/** Whether the landmarks agree with the box of an upright face. @param {Face} face */
+export function plausible({ box: [x1, y1, x2, y2], landmarks }) {
+  const [slackX, slackY] = [LANDMARK_SLACK * (x2 - x1), LANDMARK_SLACK * (y2 - y1)];
+  const inside = landmarks.every(([x, y]) => x1 - slackX <= x && x <= x2 + slackX && y1 - slackY <= y && y <= y2 + slackY);
+  return inside && landmarks[3][1] + landmarks[4][1] > landmarks[0][1] + landmarks[1][1];
 }
 
 /** With black to its right and below, until both sides are multiples of 32. @param {Pixels} pixels @returns {Pixels} */
@@ -107,12 +128,12 @@ export async function detect(pixels, minFace, minScore, network) {
   const picture = resized(pixels, detectionScale(width, height, minFace));
   const pictures = [picture];
   const coarse = COARSE_SIDE / Math.max(picture.width, picture.height);
-  if (coarse * COARSE_WORTH < 1) pictures.push(resized(picture, coarse));
+  if (coarse * COARSE_WORTH < 1) pictures.push(exactly(picture, coarse));
   /** @type {Face[]} */
   const faces = [];
   for (const each of pictures) {
     const input = padded(each);
-    const found = decode(await network(input), input.width, input.height, minScore);
+    const found = decode(await network(input), input.width, input.height, minScore).filter(plausible);
     faces.push(...found.map((face) => scaled(face, width / each.width, height / each.height)));
   }
   const best = faces.sort((a, b) => b.score - a.score || a.box[1] - b.box[1] || a.box[0] - b.box[0]);

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect.scaled import NETWORK_REACH, detection_scale, plausible, resized
+from mien.detect.scaled import NETWORK_REACH, detection_scale, resized
 from mien.detect.yunet import NMS_IOU, decode_cells
 from mien.geometry import suppress_overlaps
 from mien.model.crop import cut

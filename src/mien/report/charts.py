@@ -95,7 +95,7 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     right = probabilities.argmax(axis=1) == truth
     edges = np.linspace(0, 1, BINS + 1)
     up, down = (np.histogram(confidence[chosen], edges)[0].tolist() for chosen in (right, ~right))
-    top = _TOP + 34  # the legend stands above the bars
+    top = _TOP + 46  # the legend stands above the bars
     unit = _PLOT_HEIGHT / max(max(up) + max(down), 1)
     base, wide = top + unit * max(up), _SIDE / BINS
     step = round_step(max(max(up) + max(down), 1))
@@ -115,10 +115,8 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
     ]
     parts.append(text(_LEFT + _SIDE / 2, top + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
     parts.append(text(12, top + _PLOT_HEIGHT / 2, "samples", anchor="middle", size=12, rotate=-90))
-    parts.append(text(_LEFT, _TOP + 12, f"right: {sum(up):,} (upward)", fill=BLUE, weight="600"))
-    parts.append(
-        text(_LEFT + _SIDE, _TOP + 12, f"wrong: {sum(down):,} (downward)", anchor="end", fill="#A84A00", weight="600")
-    )
+    parts.append(text(_LEFT, _TOP + 10, f"right: {sum(up):,} (upward)", fill=BLUE, weight="600"))
+    parts.append(text(_LEFT, _TOP + 28, f"wrong: {sum(down):,} (downward)", fill="#A84A00", weight="600"))
     return svg(top + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
 
 
@@ -207,9 +205,8 @@ def _point(y: float, middle: float, scale: float, estimate: Estimate) -> Iterato
     yield f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="{color}" stroke-width="3"/>'
     yield f'<circle cx="{x:.1f}" cy="{y}" r="4.5" fill="{color}" stroke="#fff"/>'
     end = estimate.value > 0
-    yield text(
-        4 if end else WIDTH - 4, y + 4, f"{100 * estimate.value:+.1f}", anchor="start" if end else "end", size=12
-    )
+    shown = f"{100 * estimate.value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    yield text(4 if end else WIDTH - 4, y + 4, shown, anchor="start" if end else "end", size=12)
 
 
 def _bar(y: float, name: str, estimate: Estimate, fill: str) -> Iterator[str]:

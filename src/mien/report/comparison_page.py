@@ -100,8 +100,7 @@ def _totals(comparison: Comparison) -> str:
         (name, [a, b, typeset(f"{gap}<small>{ends}</small>" if ends else gap)])
         for name, a, b, gap, ends in totals(comparison)
     ]
-    name_a, name_b = model_names(comparison)
-    return _table(["", f"A: {name_a}", f"B: {name_b}", f"B {MINUS} A"], rows)
+    return _table(["", "A", "B", f"B {MINUS} A"], rows)
 
 
 def _counts(comparison: Comparison) -> str:

@@ -13,6 +13,9 @@ from mien.report import thumbnails as faces
 from mien.report.evaluation_text import course_lines, data_name, gap_sentence, interval, percent, remarks
 from mien.report.html import fill, to_page
 
+MANY = 5
+"""Of more classes the confusion matrix's heads stand upright: they would reach into each other."""
+
 
 def to_html(evaluation: Evaluation) -> str:
     """The page; under 3 MB whatever the data. Pictures it shows are read from their files again."""
@@ -92,7 +95,8 @@ def _confusion(scores: Scores) -> str:
         counts = [*scores.confusion[k].tolist(), *([int(scores.missed[k])] * lost)]
         cells = "".join(_cell(count, c.support, column == k) for column, count in enumerate(counts))
         rows.append(f'<tr><th scope="row">{names[k]}</th>{cells}</tr>')
-    return f'<table class="heat"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    kind = "heat many" if len(scores.classes) > MANY else "heat"
+    return f'<table class="{kind}"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _cell(count: int, support: int, right: bool) -> str:

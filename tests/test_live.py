@@ -278,8 +278,8 @@ def test_a_source_that_is_lost_is_exit_code_1(mien: Command, group: Path, tmp_pa
 
 def test_the_detector_takes_its_options(mien: Command, tmp_path: Path):
     clip = tmp_path / "clip.mp4"
-    assert "model" in mien("live", clip, "--detector", "yunet")[2]
-    code, _, err = mien("live", clip, "--detector", "yunet", "--detector-model", tmp_path / "none.onnx")
+    assert "model" in mien("live", clip, "--detector", "opencv-yunet")[2]
+    code, _, err = mien("live", clip, "--detector", "opencv-yunet", "--detector-model", tmp_path / "none.onnx")
     assert (code, "none.onnx" in err) == (2, True)
     code, _, err = mien("live", clip, "--detector", "whole", "--min-score", "0.5")
     assert (code, "takes no min_score" in err) == (2, True)

@@ -340,7 +340,7 @@ def test_listed_pictures_are_left_out(first: Bundle, second: Bundle, data: Path,
         (["{a}", "{b}", "nowhere"], "nowhere"),
         (["{a}", "{b}", "{data}", "--split", "test"], "no split 'test' here"),
         (["{a}", "{b}", "{data}", "--detector", "nose"], "unknown detector"),
-        (["{a}", "{b}", "{data}", "--exclude", "nothing.csv"], "cannot be read"),
+        (["{a}", "{b}", "{data}", "--exclude", "nothing.csv"], "no such file"),
         (["{a}", "{b}"], "Missing argument"),
     ],
 )

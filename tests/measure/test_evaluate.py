@@ -303,13 +303,13 @@ def test_a_repeat_that_training_leaves_out_is_none(data: Path, tmp_path: Path, t
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([["path", "class"], ["a", "sad"]], "no column label; found path, class"),
+        ([["path", "class"], ["a", "sad"]], "no column label; found 'path', 'class'"),
         ([["path", "label"]], "no rows under the header"),
         ([["path", "label"], ["a.png", "sad"], ["", "sad"]], "line 3: column path is empty"),
         ([["path", "label"], ["a.png", "sad"], ["b.png", "happy"]], r"no such picture: b\.png \(line 3\)"),
         ([["path", "label"], ["a.png", "sad"], ["a.png", "happy"]], "line 3: a.png is listed already on line 2"),
         ([["path", "label"], ["a.png", "sad"], ["b.png", "Sad"]], "both mean 'sad'"),
-        ([["path", "label", "split"], ["a.png", "sad", "train"]], "no row of split 'validation', only train"),
+        ([["path", "label", "split"], ["a.png", "sad", "train"]], "no row of split 'validation', only 'train'"),
         ([["emotion", "pixels", "Usage"], ["1", "2", "3"]], "mien data import"),
     ],
 )
@@ -337,7 +337,7 @@ def test_train_and_validation_in_one_folder_are_refused(data: Path):
         (["--by", "age"], "no column 'age'"),
         (["--detector", "nose"], "unknown detector"),
         (["--model", "nothing.onnx"], "no model called"),
-        (["--exclude", "nothing.csv"], "cannot be read"),
+        (["--exclude", "nothing.csv"], "no such file"),
     ],
 )
 def test_wrong_use_is_explained(options: list[str], message: str, tiny_bundle: Bundle, data: Path, run: Run):

@@ -304,7 +304,7 @@ def test_without_pictures_there_is_no_file(tmp_path: Path):
     ("name", "message"),
     [
         ("a.avi", r"a\.avi: expected a film's name that ends in \.mp4"),
-        ("old.mp4", "exists already; choose another name, or replace it with --overwrite"),
+        ("old.mp4", "exists already; choose another name, or replace it"),
         ("folder.mp4", "a folder; expected the name of a file"),
         ("absent/a.mp4", "there is no folder .*absent; make it first"),
         ("x" * 300 + ".mp4", "cannot be written"),

@@ -320,7 +320,7 @@ def test_long_lists_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch):
     timeline = record({1: (0, 40)}, seconds=40)
     html = to_html(timeline)
     assert html.count("data-from=") == 2
-    assert f"The longest 2 of {len(timeline.episodes)}; an ELAN file (--eaf) holds all." in html
+    assert f"The longest 2 of {len(timeline.episodes)}; an ELAN file of the same run holds all." in html
 
 
 def test_names_cannot_break_the_figure_or_the_page():

@@ -409,7 +409,7 @@ def test_the_text_says_what_was_not_looked_for(data: Path):
         (["good", "--split-for-labels", "test"], "no split 'test' to check labels in, only train"),
         (["good", "--model", "none.onnx"], "no model called"),
         (["good", "--detector", "magic"], "unknown detector"),
-        (["good", "--faces", "none", "--no-labels", "--json", "good/train/a/0.png/x.json"], "this folder cannot be made"),
+        (["good", "--faces", "none", "--no-labels", "--json", "good/train/a/0.png/x.json"], "cannot be made"),
     ],
 )
 def test_wrong_use_is_refused(args: list[str], message: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -185,10 +185,10 @@ POISON = """
 import os, signal, sys
 import mien.media.image
 real = mien.media.image.decode
-def decode(data, source, *args):
+def decode(data, source, *args, **options):
     if "poison.png" in source:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(data, source, *args)
+    return real(data, source, *args, **options)
 mien.media.image.decode = decode
 """
 

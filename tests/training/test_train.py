@@ -101,7 +101,7 @@ def test_the_run_folder_says_how_to_repeat_it(run: Path):
     about = json.loads((run / "run.json").read_text())
     assert parse_recipe(about["recipe"], "run.json") == RECIPE
     assert about["classes"] == list(CLASSES)
-    assert set(about["versions"]) == {"mien", "python", "torch", "numpy", "opencv", "pillow"}
+    assert set(about["versions"]) == {"mien", "python", "torch", "numpy", "pillow"}
     assert Path(about["data"], "train").is_dir()
     assert about["processes"] == 1
     assert training.choose_recipe(run, {}) == RECIPE

@@ -363,7 +363,7 @@ def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, a
     done = export(course / "face_expression.pth", "--network", "si100b", "--classes", classes, "--out", out)
     assert done.code == 0, done.out
     bundle = load_bundle(out)
-    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 5
     manifest = bundle.manifest
     assert (manifest.classes, manifest.metrics, manifest.calibration.temperature) == (tuple(CLASSES), (), 1.0)
     assert manifest.crop.align == "none"

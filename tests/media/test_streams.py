@@ -744,5 +744,5 @@ def test_ctrl_c_ends_what_is_live_and_keeps_what_was_read(
     code, _, err = mien("predict", "camera:0", "--detector", "whole", "--out", tmp_path / "a.csv")
     assert code == 0, err
     assert "stopped" in err
-    assert "1 picture, 1 face; rows in" in err
+    assert "1 picture, 1 face; answer people; rows in" in err
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 2

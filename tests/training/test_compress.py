@@ -121,7 +121,7 @@ def test_int8_is_one_scale_a_channel_of_7_bits_and_unsigned_activations(int8: Co
 
 def test_the_new_bundle_verifies_and_says_where_it_comes_from(int8: Compression, parent: Bundle):
     bundle = load_bundle(str(int8.bundle and int8.bundle.path))
-    assert [check.passed for check in verify_bundle(bundle, threads=1)] == [True] * 4
+    assert [check.passed for check in verify_bundle(bundle, threads=1)] == [True] * 5
     manifest = bundle.manifest
     assert manifest.name == "small"
     assert manifest.training.parent_sha256 == hashlib.sha256(parent.path.read_bytes()).hexdigest()
@@ -232,7 +232,7 @@ def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_
     assert found["after"]["megabytes"] < found["before"]["megabytes"]
     assert set(found["before"]["qualities"][0]["value"]) == {"value", "low", "high"}
     bundle = load_bundle(str(out))
-    assert [check.passed for check in verify_bundle(bundle, threads=1)] == [True] * 4
+    assert [check.passed for check in verify_bundle(bundle, threads=1)] == [True] * 5
     shapes = {i.name: list(i.dims) for i in onnx.load_model_from_string(bundle.model).graph.initializer}
     assert shapes["network.stages.0.conv1.weight_quantized"] == [8, 16, 3, 3]
     assert shapes["network.stages.0.conv2.weight_quantized"] == [16, 8, 3, 3]

@@ -198,7 +198,7 @@ def test_a_student_s_network_becomes_a_bundle_that_agrees_with_it(
 
     spec = bundle.manifest.input
     assert (spec.height, spec.width, spec.channels, bundle.manifest.classes) == (*size, channels, CLASSES)
-    assert [check.passed for check in verify_bundle(bundle)] == [True] * 4
+    assert [check.passed for check in verify_bundle(bundle)] == [True] * 5
     assert {m.name for m in bundle.manifest.metrics} >= {"accuracy", "log loss"}
     crops = np.random.default_rng(1).integers(0, 256, (7, *size, channels), dtype=np.uint8)
     mean, std = (torch.tensor(v or (0.5,)).view(1, -1, 1, 1) for v in (told.mean, told.std))

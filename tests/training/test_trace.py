@@ -159,7 +159,7 @@ def test_the_command_names_the_first_difference(
 
     code, out = run(weights, "--data", data)
     assert code == 0
-    assert out.count("ok") == 10
+    assert out.count("ok") == 11
     torch.manual_seed(1)
     torch.save(EmotionNet(3).state_dict(), tmp_path / "other.pth")
     code, out = run(tmp_path / "other.pth", "--data", data, "--json")

@@ -590,7 +590,7 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     result = exporting.export_run(run, data, tmp_path / "squares.onnx", "squares", "drawn squares", "CC0", 60)
     bundle = load_bundle(tmp_path / "squares.onnx")
     assert bundle.manifest == result.bundle.manifest
-    assert [c.passed for c in verify_bundle(bundle)] == [True] * 4
+    assert [c.passed for c in verify_bundle(bundle)] == [True] * 5
     assert bundle.manifest.classes == CLASSES
     assert bundle.manifest.crop.framing("libface") == Framing(margin=1.0, length="mean")
     for place in (exporting.__file__, torch.__file__):

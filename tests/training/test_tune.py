@@ -417,13 +417,14 @@ def test_two_processes_may_decode_the_same_pictures_at_once(data: Path, tmp_path
     split = read_split(data, "validation")
     inner: list[Pack] = []
 
-    def other(done: int) -> None:
-        if done == 5:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(os, "getpid", lambda: 1)
-                inner.append(pack(split, spec, tmp_path))
+    class Other:
+        def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
+            if done == 5:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(os, "getpid", lambda: 1)
+                    inner.append(pack(split, spec, tmp_path))
 
-    outer = pack(split, spec, tmp_path, other)
+    outer = pack(split, spec, tmp_path, Other())
     assert outer.keys == inner[0].keys
     assert (outer.images == inner[0].images).all()
     assert [sorted(p.name for p in folder.iterdir()) for folder in tmp_path.iterdir()] == [["images.npy", "pack.json"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from mien_train.run.events import Events
 from mien_train.run.finished_run import read_about
 from mien_train.run.folder import Epoch, read_history
 from mien_train.run.loop import train as train_loop
+
+SECONDS_BETWEEN_DRAWINGS = 5.0
+"""A drawing takes half a second: as long as an epoch of a few pictures."""
 
 
 def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
@@ -56,7 +61,7 @@ def run(
     teachers: Sequence[Path] = (),
     progress: Progress = SILENT,
 ) -> None:
-    """Train, or resume; the curves are drawn again after every epoch, and TensorBoard's events follow.
+    """Train, or resume; the curves are drawn again as epochs end, and TensorBoard's events follow.
 
     Args:
         threads: of this process; 0 takes every core, or this process's part of them where several train together.
@@ -64,9 +69,13 @@ def run(
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // together, 1))
     events = Events(out / "tensorboard")
+    drawn = -math.inf
 
     def after_epoch(epoch: Epoch) -> None:
-        draw_curves(read_history(out), out / "curves.svg")
+        nonlocal drawn
+        if time.monotonic() - drawn > SECONDS_BETWEEN_DRAWINGS or epoch.epoch == recipe.epochs:
+            draw_curves(read_history(out), out / "curves.svg")
+            drawn = time.monotonic()
         events.add(epoch)
         on_epoch(epoch)
 

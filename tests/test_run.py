@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,6 @@ from mien.batch import Job
 from mien.errors import OutputError
 from mien.media import list_items
 from mien.output.sink import Sink
-from mien.output.writers import is_complete
 from mien.records import Failure, Frame, FrameReadings
 from mien.run import Counts, Run
 from tests.progress import Told
@@ -121,10 +123,11 @@ def test_rows_are_kept_and_the_run_goes_on(folder: Path, tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         read(folder, Stop(), rows=out)
-    assert not is_complete(out)
+    assert not out.exists()
     with Run(list_items([str(folder)]), JOB) as run:
-        assert run.add_rows(out, resume=True).items == 1
-        assert run.read().pictures == 2
+        assert not run.is_finished(out)
+        assert run.add_rows(out, resume=True).items == 2
+        assert run.read() == Counts(pictures=3, faces=3, failed=1)  # of the whole run
     read(folder, rows=tmp_path / "whole.csv")
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
@@ -146,3 +149,52 @@ def test_pictures_that_come_from_other_processes_have_no_pixels(folder: Path):
     assert [frame.image for frame in frames] == [None] * 3
     with pytest.raises(ValueError, match=r"0\.png: the picture of frame 0 has been let go"):
         _ = frames[0].pixels
+
+
+def test_a_finished_run_is_known_and_keeps_its_exit_code(folder: Path, tmp_path: Path):
+    out = tmp_path / "rows.csv"
+    read(folder, rows=out)
+    with Run(list_items([str(folder)]), JOB) as run:
+        assert run.is_finished(out)
+    assert run.counts == Counts(pictures=3, faces=3, failed=1)
+    assert run.counts.exit_code == 1
+    other = Run(list_items([str(folder)]), replace(JOB, detector="yunet"))
+    with pytest.raises(OutputError, match=r'rows\.csv: rows of another run: detector was "whole", is "yunet"'):
+        other.is_finished(out)
+    out.write_text(out.read_text().replace("0.png", "7.png"))
+    again = Run(list_items([str(folder)]), JOB)
+    with pytest.raises(OutputError, match="was changed since its run wrote it"):
+        again.is_finished(out)
+    (tmp_path / "rows.csv.run").unlink()
+    with pytest.raises(OutputError, match=r"rows\.csv\.run does not say of which run"):
+        again.is_finished(out)
+
+
+def test_what_was_seen_is_part_of_what_is_resumed(folder: Path, tmp_path: Path):
+    """A, B, a copy of A, C, copies of A and B: stopped at each of them, no copy is read again."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number, original in enumerate("010201"):
+        shutil.copy(folder / f"{original}.png", copies / f"{number}.png")
+    for stop in range(1, 6):
+        out = tmp_path / f"{stop}.csv"
+        items = list_items([str(copies)])
+
+        class Stop:
+            def add(self, item: int, result: FrameReadings | Failure, stop: int = stop) -> None:
+                if item >= stop:
+                    raise KeyboardInterrupt
+
+            def close(self, error: BaseException | None = None) -> None:
+                pass
+
+        with suppress(KeyboardInterrupt), Run(items, JOB, dedupe=True) as run:
+            run.add_sink(Stop())
+            run.add_rows(out)
+            run.read()
+        with Run(items, JOB, dedupe=True) as run:
+            if not run.is_finished(out):
+                run.add_rows(out, resume=True)
+                run.read()
+        assert run.counts == Counts(pictures=3, faces=3, copies=3)
+        assert out.read_text().count(".png") == 3

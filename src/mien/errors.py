@@ -35,12 +35,26 @@ __all__ = [
     "ServeError",
     "StoreError",
     "TrainingError",
+    "note_kept",
 ]
 
 
 def reason(error: BaseException) -> str:
     """Why, in a few words: what the system says, or else the error itself, or else the name of its type."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def note_kept(error: BaseException, text: str, *remedies: Remedy) -> None:
+    """Add to an error what is kept of the work that it ended, and the arguments by which another call goes on.
+
+    An error of mien says it in its message; another one, such as Ctrl-C, carries it in `__notes__` and `remedies`.
+    """
+    if isinstance(error, MienError):
+        error.args = (f"{error}; {text}",)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), text]
+    known: tuple[Remedy, ...] = getattr(error, "remedies", ())
+    setattr(error, "remedies", (*known, *remedies))  # noqa: B010 - not every exception declares it
 
 
 class Remedy(Enum):

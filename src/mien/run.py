@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,8 +25,9 @@ from types import TracebackType
 
 from mien.batch import Job, Numbered, read_items
 from mien.media import Item, item_bytes
+from mien.output.journal import Position
 from mien.output.sink import Sink
-from mien.output.writers import ResultWriter, open_writer
+from mien.output.writers import ResultWriter, finished, open_writer
 from mien.progress import SILENT, Progress
 from mien.records import Failure, FrameReadings
 from mien.timing import clock_time
@@ -33,7 +35,7 @@ from mien.timing import clock_time
 
 @dataclass(slots=True)
 class Counts:
-    """What a run has done so far.
+    """What a run has done so far, the earlier calls of a resumed one included.
 
     Attributes:
         pictures: pictures, and frames of videos, that were read.
@@ -56,6 +58,11 @@ class Counts:
         else:
             self.pictures += 1
             self.faces += len(result.readings)
+
+    @classmethod
+    def of(cls, position: Position) -> Counts:
+        """What is noted at a position of a run."""
+        return cls(position.pictures, position.faces, position.failed, 0, position.copies)
 
     @property
     def exit_code(self) -> int:
@@ -100,7 +107,7 @@ class Run:
         self.recognizer = self._job.recognizer()
         self._workers, self._dedupe, self._sources, self._tell = workers, dedupe, list(sources), tell
         self._sinks: list[Sink] = []
-        self._begin = 0
+        self._rows: ResultWriter | None = None
 
     def add_sink(self, sink: Sink) -> None:
         """Send every result to `sink`, after those added before; close it before them."""
@@ -120,11 +127,28 @@ class Run:
         Raises:
             OutputError: see `mien.output.writers.open_writer`.
         """
-        about = None if self.is_live else self._about() | {"dedupe": self._dedupe, **(also or {})}
+        about = None if self.is_live else self._about(also)
         writer = open_writer(path, self.recognizer.classes, overwrite=overwrite, run=about, resume=resume)
-        self._begin = writer.items
+        if writer.damage:
+            self._tell(writer.damage)
+        self._rows, self.counts = writer, Counts.of(writer.begun)
         self.add_sink(writer)
         return writer
+
+    def is_finished(self, path: Path, *, also: Mapping[str, object] | None = None) -> bool:
+        """Whether this very run has been finished into `path` before; `counts` then says what it came to.
+
+        Args:
+            path: see `add_rows`.
+            also: see `add_rows`.
+
+        Raises:
+            OutputError: see `mien.output.writers.finished`.
+        """
+        position = None if self.is_live else finished(path, self._about(also))
+        if position is not None:
+            self.counts = Counts.of(position)
+        return position is not None
 
     def add_drawing(self, sink: Sink) -> None:
         """Send every result to `sink` while its picture is there, in the process that read it; close it at the end.
@@ -140,22 +164,31 @@ class Run:
         Raises:
             OutputError: a sink cannot be written to.
         """
-        numbered = islice(enumerate(self.items), self._begin, None)
-        copies = _Copies(numbered) if self._dedupe else None
-        at = self._begin
-        speed = _Speed(len(self.items), progress)
+        begun = self._rows.begun if self._rows else Position()
+        numbered = islice(enumerate(self.items), begun.items, None)
+        copies = _Copies(numbered, self._rows.seen if self._rows else ()) if self._dedupe else None
+        at = begun.items
+        speed = _Speed(len(self.items), progress, begun)
         speed.reached(at, None, self.counts)
         try:
             for at, result in read_items(copies or numbered, self._job, self.recognizer, self._workers):
+                self._note_done(at, copies)
                 self._take(at, result)
                 speed.reached(at, result, self.counts)
+            self._note_done(len(self.items), copies)
         except KeyboardInterrupt:
             if not self.items[at].is_live:
                 raise
             self.counts.unread = len(self.items) - 1 - at
             self._tell("stopped; what has been read so far is kept")
-        self.counts.copies = copies.left_out if copies else 0
         return self.counts
+
+    def _note_done(self, items: int, copies: _Copies | None) -> None:
+        """The items before `items` are done: their copies are counted, and all is noted to go on from."""
+        left_out, seen = copies.before(items) if copies else (0, [])
+        self.counts.copies += left_out
+        if self._rows and items > self._rows.items:
+            self._rows.done(items, left_out, seen)
 
     def _take(self, item: int, result: FrameReadings | Failure) -> None:
         self.counts.add(result)
@@ -181,7 +214,7 @@ class Run:
         if first is None and error is not None:
             raise error
 
-    def _about(self) -> dict[str, object]:
+    def _about(self, also: Mapping[str, object] | None) -> dict[str, object]:
         """What the rows of this run follow from."""
         names = hashlib.sha256("\0".join(item.source for item in self.items).encode("utf-8", "surrogateescape"))
         job, session = self._job, self.recognizer.session
@@ -200,41 +233,60 @@ class Run:
             "clip": [job.clip.start_s, job.clip.end_s, job.clip.every_s],
             "detect_every": job.detect_every,
             "turned": job.turned,
+            "dedupe": self._dedupe,
+            **(also or {}),
         }
 
 
 class _Speed:
     """Tells a `Progress` which item is being read, and how fast it goes."""
 
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._total, self._progress = total, progress
+    def __init__(self, total: int, progress: Progress, begun: Position) -> None:
+        self._total, self._progress, self._before = total, progress, begun.pictures
         self._started = time.monotonic()
 
     def reached(self, item: int, result: FrameReadings | Failure | None, counts: Counts) -> None:
         note = ""
         if result is not None:
             time_s = None if isinstance(result, Failure) else result.frame.time_s
-            speed = counts.pictures / max(time.monotonic() - self._started, 1e-3)
+            speed = (counts.pictures - self._before) / max(time.monotonic() - self._started, 1e-3)
             at = "" if time_s is None else f"at {clock_time(time_s, 1)}, "
             note = f"{at}{speed:.1f} pictures/s, {counts.faces} faces"
         self._progress.update("reading", item, self._total, note)
 
 
 class _Copies:
-    """Items whose bytes have not come before; counts those left out. Holds 16 bytes an item."""
+    """Items whose bytes have not come before. Holds 16 bytes an item, and a little more of those under way.
 
-    def __init__(self, items: Iterable[Numbered]) -> None:
-        self.left_out = 0
+    Args:
+        items: numbered.
+        known: digests of files that came before these items.
+    """
+
+    def __init__(self, items: Iterable[Numbered], known: Iterable[str]) -> None:
         self._items = items
+        self._known = {bytes.fromhex(digest) for digest in known}
+        self._under_way: deque[tuple[int, bytes | None]] = deque()  # None: a copy
 
     def __iter__(self) -> Iterator[Numbered]:
-        known: set[bytes] = set()
         for number, item in self._items:
             data = item_bytes(item)
-            digest = hashlib.blake2b(data, digest_size=16).digest() if data is not None else b""
-            if digest in known:
-                self.left_out += 1
-                continue
-            if digest:
-                known.add(digest)
+            if data is not None:
+                digest = hashlib.blake2b(data, digest_size=16).digest()
+                is_copy = digest in self._known
+                self._under_way.append((number, None if is_copy else digest))
+                if is_copy:
+                    continue
+                self._known.add(digest)
             yield number, item
+
+    def before(self, item: int) -> tuple[int, list[str]]:
+        """Of the items before this one, and not told yet: how many were copies, and the digests of the others."""
+        copies, seen = 0, list[str]()
+        while self._under_way and self._under_way[0][0] < item:
+            _, digest = self._under_way.popleft()
+            if digest is None:
+                copies += 1
+            else:
+                seen.append(digest.hex())
+        return copies, seen

@@ -161,7 +161,6 @@ def predict(
     from mien.media import Clip, list_items
     from mien.model.prior import as_prior
     from mien.output.annotated import Gallery
-    from mien.output.writers import is_complete
     from mien.run import Run
 
     if engine:
@@ -188,16 +187,14 @@ def predict(
         raise typer.BadParameter("--blur-faces changes the pictures of --annotate; name a folder for them")
     if resume and not out:
         raise typer.BadParameter("--resume goes on with a file of results; name it with --out")
-    if resume and file and is_complete(file):
-        typer.echo(f"{out} is complete; nothing is left to do", err=True)
-        return
     items = list_items(sources, tell)
     if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     name = detector or default_detector_name()
     about = WeightOptions(network, module, classes, size, color, mean, std)
-    gallery = None
+    gallery, before = None, 0
+    drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
     with (
         bundle_of(model, about) as path,
         Run(
@@ -222,6 +219,10 @@ def predict(
             tell=tell,
         ) as run,
     ):
+        if resume and file and run.is_finished(file, also=drawn):
+            tell(f"{out} is complete; nothing is left to do")
+            _report(run.counts, file, annotate, run.recognizer.session)
+            raise typer.Exit(run.counts.exit_code)
         # They close in the opposite order: the summary is printed when every file is there.
         if summary:
             run.add_sink(Summary(items, err=as_json))
@@ -231,8 +232,8 @@ def predict(
         if eaf:
             run.add_sink(_eaf_file(items, eaf, overwrite=overwrite))
         if file:
-            drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
             run.add_rows(file, overwrite=overwrite, resume=resume, also=drawn)
+            before = run.counts.pictures
         if annotate:
             gallery = Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces)
             run.add_drawing(gallery)
@@ -249,7 +250,7 @@ def predict(
         if place and place.exists():
             tell(f"{what} in {place}")
     if profile:
-        _print_profile(run.recognizer.clock, counts.pictures)
+        _print_profile(run.recognizer.clock, counts.pictures - before)
     _report(counts, file, annotate, run.recognizer.session)
     if counts.exit_code:
         raise typer.Exit(counts.exit_code)

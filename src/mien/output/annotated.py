@@ -42,6 +42,7 @@ class Gallery:
         self._barless: Counter[str] = Counter()
         self.paths: list[Path] = []
         self._films: dict[int, _Film] = {}  # at most one: items come in their order
+        self._unwritten: set[int] = set()  # items whose film failed
         self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
         self._sources = [item.source for item in items]
         self._live = [item.is_live for item in items]
@@ -71,12 +72,7 @@ class Gallery:
             return
         frame, path = result.frame, self.paths[item]
         if path.suffix == ".mp4":
-            if item not in self._films:
-                self.close()
-                self._films[item] = _Film(
-                    path, None if self._live[item] else Path(frame.source), overwrite=self.overwrite, blur=self.blur
-                )
-            self._films[item].add(result)
+            self._add_to_film(item, path, result)
             return
         if frame.source != self._sources[item] and frame.source not in self._inside:
             source = Path(frame.source)
@@ -87,6 +83,20 @@ class Gallery:
             path = path.with_name(f"{path.stem}-{frame.index:05d}.jpg")
         image = blur_faces(frame.pixels, result.readings) if self.blur else frame.pixels
         write_picture(annotate(image, result.readings, self._barless), path)
+
+    def _add_to_film(self, item: int, path: Path, result: FrameReadings) -> None:
+        """Append a frame. What cannot be written is said once, and not of every frame after it."""
+        if item in self._unwritten:
+            return
+        try:
+            if item not in self._films:
+                self.close()
+                sound = None if self._live[item] else Path(result.frame.source)
+                self._films[item] = _Film(path, sound, overwrite=self.overwrite, blur=self.blur)
+            self._films[item].add(result)
+        except OutputError:
+            self._unwritten.add(item)
+            raise
 
     def close(self, error: BaseException | None = None) -> None:
         """Finish the film under way; drop it if the run ended by an error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from mien.errors import OutputError
-from mien.files import replacing
+from mien.errors import OutputError, reason
+from mien.files import write_bytes
 from mien.geometry import clip_box
 from mien.output.text import text_width, write_text
 from mien.records import Expression, Image, Reading
@@ -120,8 +121,12 @@ def write_picture(image: Image, path: Path) -> None:
     format = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(path.suffix.lower())
     if format is None:
         raise OutputError(f"{path}: expected a picture's name that ends in .jpg, .jpeg or .png")
-    with replacing(path) as temporary:
-        PillowImage.fromarray(np.ascontiguousarray(image[..., ::-1])).save(temporary, format, quality=JPEG_QUALITY)
+    data = io.BytesIO()  # Pillow takes no notice of a disk that is full
+    try:
+        PillowImage.fromarray(np.ascontiguousarray(image[..., ::-1])).save(data, format, quality=JPEG_QUALITY)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
+    write_bytes(path, data.getvalue())
 
 
 def color_of(label: str) -> Color:

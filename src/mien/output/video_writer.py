@@ -12,6 +12,7 @@ import numpy as np
 
 from mien.errors import MediaError, OutputError, reason
 from mien.imaging import resize, size_for
+from mien.locks import Lock, lock
 from mien.media import VIDEO_SUFFIXES
 from mien.media.video import pyav
 from mien.output.audio_track import Sound
@@ -77,6 +78,7 @@ class FilmWriter:
         self.notes: list[str] = []
         self._sound_of = sound if sound and sound.suffix.lower() in VIDEO_SUFFIXES else None
         self._sound: Sound | None = None
+        self._lock: Lock | None = None
         self._container: Any = None
         self._track: Any = None
         self._first_s = 0.0
@@ -133,6 +135,8 @@ class FilmWriter:
             self.partial.replace(self.path)
         except (self._av.error.FFmpegError, OSError) as problem:
             raise self._failure(problem) from problem
+        if self._lock:
+            self._lock.release()
 
     def __enter__(self) -> FilmWriter:
         return self
@@ -159,6 +163,7 @@ class FilmWriter:
             raise ValueError(f"this FFmpeg has none of the encoders {', '.join(ENCODERS)}; pip install 'mien[video]'")
         if encoder == "mpeg4":
             self.notes.append("this FFmpeg has no H.264 encoder: the film is MPEG-4 Part 2, which browsers do not play")
+        self._lock = lock(self.path)
         self._container = self._av.open(str(self.partial), "w", format="mp4", options={"movflags": "+faststart"})
         rate = min(Fraction(TICKS, self._held_ticks), Fraction(MAX_RATE))
         track = self._track = self._container.add_stream(encoder, rate=rate, options=ENCODERS[encoder])
@@ -197,6 +202,8 @@ class FilmWriter:
                 self._container.close()
             with suppress(OSError):
                 self.partial.unlink(missing_ok=True)
+        if self._lock:
+            self._lock.release()
 
     def _close_sound(self) -> None:
         if self._sound:

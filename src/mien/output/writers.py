@@ -6,18 +6,22 @@ import csv
 import io
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from mien.errors import MienError, OutputError, Remedy, reason
+from mien.errors import OutputError, Remedy, note_kept, reason
 from mien.files import replacing
+from mien.locks import Lock, lock
+from mien.output import journal as journals
 from mien.output.files import check_free
-from mien.output.journal import About, Journal, Position
+from mien.output.journal import About, Journal, Position, journal_of
 from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
 from mien.output.rows import Cell, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
@@ -43,7 +47,7 @@ def open_writer(
 
     Raises:
         OutputError: another suffix; `path` exists, or rows of an unfinished run for it do, or rows of another run; its
-            folder is not there or cannot be written to; .parquet without pyarrow.
+            folder is not there or cannot be written to; another run writes it; .parquet without pyarrow.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -51,31 +55,56 @@ def open_writer(
         raise OutputError(f"{path}: expected one of {', '.join(SUFFIXES)} for results, found {found}")
     if suffix == ".parquet":
         pyarrow()
-    partial = path.with_name(path.name + ".partial")
     try:
-        if resume and run is not None and partial.exists():
-            journal = Journal.go_on(partial, run)
-            file = partial.open("r+b")
-            file.truncate(journal.position.size)
-            file.seek(0, os.SEEK_END)
-            return ResultWriter(path, file, classes, journal)
-        _check_free(path, partial, overwrite)
-        file = partial.open("wb" if overwrite else "xb")
-        return ResultWriter(path, file, classes, Journal.begin(partial, run) if run is not None else None)
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+        check_free(path, overwrite=overwrite or resume)
+        held = lock(path)
+        try:
+            return _open(path, classes, held, overwrite, run, resume)
+        except BaseException:
+            held.release()
+            raise
     except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
         raise OutputError(f"{path}: cannot be written ({reason(error)})") from error
 
 
-def is_complete(path: Path) -> bool:
-    """Whether `path` is there and no unfinished run for it."""
-    return path.exists() and not path.with_name(path.name + ".partial").exists()
+def _open(
+    path: Path, classes: Sequence[str], held: Lock, overwrite: bool, run: About | None, resume: bool
+) -> ResultWriter:
+    partial = partial_of(path)
+    if resume and run is not None and partial.exists() and (journal_of(partial).exists() or partial.stat().st_size):
+        journal = Journal.go_on(partial, run)
+        file = partial.open("r+b")
+        file.seek(0, os.SEEK_END)
+        return ResultWriter(path, file, classes, held, journal)
+    begins = resume and run is not None  # a kill came before there was anything to go on with
+    _check_free(path, partial, overwrite, empty_is_free=begins)
+    # The journal comes first: where a partial file is, it says of which run.
+    journal = Journal.begin(partial, run) if run is not None else None
+    return ResultWriter(path, partial.open("wb" if overwrite or begins else "xb"), classes, held, journal)
 
 
-def _check_free(path: Path, partial: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+def partial_of(path: Path) -> Path:
+    """Where the rows of an unfinished run into `path` are."""
+    return path.with_name(path.name + ".partial")
+
+
+def finished(path: Path, run: About) -> Position | None:
+    """What a finished run into `path` came to; None if there is none, or an unfinished one.
+
+    Raises:
+        OutputError: it was another run, nobody knows which, or the file was changed since or cannot be read.
+    """
+    try:
+        return journals.finished(path, partial_of(path), run)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({reason(error)})") from error
+
+
+def _check_free(path: Path, partial: Path, overwrite: bool, *, empty_is_free: bool) -> None:
     check_free(path, overwrite=overwrite)
-    if partial.exists() and not overwrite:
+    if partial.exists() and not (overwrite or (empty_is_free and not partial.stat().st_size)):
         raise OutputError(
             f"{partial}: rows of a run that did not finish; go on with it, move them away, or replace them",
             Remedy.RESUME,
@@ -96,19 +125,24 @@ class ResultWriter:
         partial: where they are meanwhile.
         rows: how many have been written.
         items: how many items of the run are done; more than 0 at once if it goes on with another.
+        begun: what had been done before, if it goes on with another.
+        seen: digests of the files that were read before, where copies are left out.
+        damage: what was found damaged and is read again, in words; else empty.
     """
 
-    def __init__(self, path: Path, partial: BinaryIO, classes: Sequence[str], journal: Journal | None = None) -> None:
-        position = journal.position if journal else Position()
+    def __init__(
+        self, path: Path, partial: BinaryIO, classes: Sequence[str], held: Lock, journal: Journal | None = None
+    ) -> None:
+        self.begun = self._position = journal.position if journal else Position()
+        self.seen, self.damage = (journal.seen, journal.damage) if journal else ((), "")
         self.path = path
         self.partial = Path(partial.name)
-        self.rows, self.items = position.rows, position.items
-        self._file = partial
+        self.rows, self.items = self.begun.rows, self.begun.items
+        self._file, self._lock = partial, held
         self._journal = journal
         self._classes = tuple(classes)
         self._suffix = path.suffix.lower()
-        self._good_bytes = position.size
-        if self._suffix == ".csv" and not position.size:
+        if self._suffix == ".csv" and not self.begun.size:
             self._append(_csv_text([columns(self._classes)]))
 
     def add(self, item: int, result: FrameReadings | Failure) -> None:
@@ -129,6 +163,7 @@ class ResultWriter:
             ValueError: a reading with other classes than the writer's.
         """
         rows = rows_of(item)
+        self._count(item)
         for row in rows:
             if row["probabilities"] is not None and tuple(row["probabilities"]) != self._classes:
                 raise ValueError(f"expected the classes {self._classes}, got {tuple(row['probabilities'])}")
@@ -141,11 +176,31 @@ class ResultWriter:
         self._append(text)
         self.rows += len(rows)
 
-    def done(self, items: int) -> None:
-        """Note that the first `items` items of the run are done, and all their rows written."""
+    def _count(self, item: FrameReadings | Failure) -> None:
+        at = self._position
+        if isinstance(item, Failure):
+            self._position = replace(at, failed=at.failed + 1)
+        else:
+            self._position = replace(at, pictures=at.pictures + 1, faces=at.faces + len(item.readings))
+
+    def done(self, items: int, copies: int = 0, seen: Sequence[str] = ()) -> None:
+        """Note that the first `items` items of the run are done, and all their rows written.
+
+        Args:
+            items: how many.
+            copies: how many more of them were left out as copies, since the last note.
+            seen: digests of the files among them that were read, since the last note.
+
+        Raises:
+            OutputError: the disk is full or gone; says which rows are kept, and where.
+        """
         self.items = items
+        self._position = replace(self._position, items=items, rows=self.rows, copies=self._position.copies + copies)
         if self._journal:
-            self._journal.note(Position(items, self.rows, self._good_bytes))
+            try:
+                self._journal.note(self._position, self._file, seen)
+            except OSError as error:
+                raise self._failure(error) from error
 
     def close(self, error: BaseException | None = None) -> None:
         """Move the finished file to `path`; after an `error`, keep the rows in `partial`, and have the error say so.
@@ -157,31 +212,35 @@ class ResultWriter:
             return
         if error is not None:
             self._stop()
-            _note(error, self.kept)
+            note_kept(error, self.kept, *self._remedies)
             return
         try:
             os.fsync(self._file.fileno())
             self._file.close()
             if self._suffix == ".parquet":
                 _make_parquet(self.partial, self.path, self._classes)
-                with suppress(OSError):
-                    self.partial.unlink()
             else:
                 self.partial.replace(self.path)
             if self._journal:
-                self._journal.remove()
+                self._journal.finish(self.path, self.partial, replace(self._position, rows=self.rows))
+            self.partial.unlink(missing_ok=True)
         except OSError as problem:
             raise self._failure(problem) from problem
         except OutputError as problem:
             self._stop()
-            _note(problem, self.kept)
+            note_kept(problem, self.kept, *self._remedies)
             raise
+        self._lock.release()
+
+    @property
+    def _remedies(self) -> tuple[Remedy, ...]:
+        return (Remedy.RESUME,) if self._journal and (self.rows or self.items) else ()
 
     @property
     def kept(self) -> str:
         """Where the rows of an unfinished run are, in words."""
         if not self.rows:
-            return "no rows are kept"
+            return f"no rows, but {self.items} items are done" if self._journal and self.items else "no rows are kept"
         rows = "1 row is" if self.rows == 1 else f"{self.rows} rows are"
         return f"{rows} kept in {self.partial}{' as JSON lines' * (self._suffix == '.parquet')}"
 
@@ -195,15 +254,17 @@ class ResultWriter:
 
     def _append(self, text: str) -> None:
         try:
-            self._file.write(utf8(text).encode())
+            data = utf8(text).encode()
+            self._file.write(data)
             self._file.flush()
-            self._good_bytes = self._file.tell()
+            at = self._position
+            self._position = replace(at, size=at.size + len(data), crc=zlib.crc32(data, at.crc))
         except OSError as error:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> OutputError:
         self._stop()
-        return OutputError(f"{self.path}: cannot be written ({reason(error)}); {self.kept}")
+        return OutputError(f"{self.path}: cannot be written ({reason(error)}); {self.kept}", *self._remedies)
 
     def _stop(self) -> None:
         """Close the partial file at the end of its last whole row; drop it if nothing is done."""
@@ -211,27 +272,21 @@ class ResultWriter:
             self._file.close()
         with suppress(OSError):
             if self.rows or self.items:
-                os.truncate(self.partial, self._good_bytes)
+                os.truncate(self.partial, self._position.size)
             else:
                 self.partial.unlink()
                 if self._journal:
                     self._journal.remove()
         if self._journal:
-            self._journal.close()
+            with suppress(OSError):
+                self._journal.close()
+        self._lock.release()
 
 
 def _csv_text(rows: Sequence[Sequence[Cell]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
-
-
-def _note(error: BaseException, text: str) -> None:
-    """Add to what the error says, and leave its type as it is."""
-    if isinstance(error, MienError):
-        error.args = (f"{error}; {text}",)
-    elif hasattr(error, "add_note"):  # Python 3.11
-        cast(Any, error).add_note(text)
 
 
 def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +133,8 @@ class FilmWriter:
                 self._sound.put(end_s)
             self._container.close()
             self._close_sound()  # where it is the file that is replaced, some systems want it closed
+            with self.partial.open("rb+") as file:
+                os.fsync(file.fileno())
             self.partial.replace(self.path)
         except (self._av.error.FFmpegError, OSError) as problem:
             raise self._failure(problem) from problem

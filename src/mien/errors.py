@@ -52,7 +52,7 @@ def note_kept(error: BaseException, text: str, *remedies: Remedy) -> None:
     if isinstance(error, MienError):
         error.args = (f"{error}; {text}",)
     else:
-        error.__notes__ = [*getattr(error, "__notes__", ()), text]
+        setattr(error, "__notes__", [*getattr(error, "__notes__", ()), text])  # noqa: B010 - as Python 3.11 has it
     known: tuple[Remedy, ...] = getattr(error, "remedies", ())
     setattr(error, "remedies", (*known, *remedies))  # noqa: B010 - not every exception declares it
 

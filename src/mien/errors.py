@@ -35,7 +35,6 @@ __all__ = [
     "ServeError",
     "StoreError",
     "TrainingError",
-    "note_kept",
 ]
 
 

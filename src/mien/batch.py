@@ -64,6 +64,7 @@ class Job:
     answer: str | None = None
     prior: Prior | None = None
     turned: bool = False
+    device: str = "auto"
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
@@ -73,9 +74,10 @@ class Job:
             min_score=self.min_score,
             model=self.detector_model,
             turned=self.turned,
+            device=self.device,
         )
         model = load_bundle(self.model, unsealed=True) if self.unsealed else self.model
-        return Recognizer(model, finder, threads=self.threads, answer=self.answer, prior=self.prior)
+        return Recognizer(model, finder, threads=self.threads, answer=self.answer, prior=self.prior, device=self.device)
 
 
 def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, workers: int = 1) -> Iterator[Result]:

@@ -3,6 +3,7 @@
     MienError
     ├── MediaError          a picture, folder or stream that cannot be read
     ├── DetectorError       a detector that cannot be made or run here
+    ├── DeviceError         a device (a graphics card, ...) that cannot be used here
     ├── BundleError         a model file that cannot be used
     │   ├── ManifestError   its manifest is missing or breaks the schema
     │   └── BundleMismatch  its manifest and its graph contradict each other
@@ -26,6 +27,7 @@ __all__ = [
     "BundleMismatch",
     "DatasetError",
     "DetectorError",
+    "DeviceError",
     "ManifestError",
     "MediaError",
     "MienError",
@@ -93,6 +95,10 @@ class MediaError(MienError):
 
 class DetectorError(MienError):
     """A face detector cannot be made or run."""
+
+
+class DeviceError(MienError):
+    """What should compute, a graphics card for example, cannot be used here."""
 
 
 class BundleError(MienError):

@@ -55,6 +55,9 @@ class Recognizer:
         min_face: smallest face wanted, in pixels of the original frame; None: 2 % of the longer side, at least 20.
         turned: find and read faces turned by 90, 180 and 270 degrees too.
         threads: CPU threads; 0 takes every core.
+        device: what computes: `auto` (a graphics card that this ONNX Runtime can use, else the processor), `cpu`,
+            `cuda`, `coreml`, `directml` or `openvino`. What is asked for is what runs. A detector given as an object
+            keeps its own.
         max_pixels: a larger picture is refused before it is decoded.
         answer: which of the model's answers to give, by name (`people`, `fer2013`); None: its default.
         prior: the mix of classes to expect: "training" or None, "even", class -> share, or a file of shares; see
@@ -82,21 +85,24 @@ class Recognizer:
         answer: str | None = None,
         prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None = None,
         prior_strength: float = 1.0,
+        device: str = "auto",
     ) -> None:
         if not 0 <= threads <= MAX_THREADS:
             raise MienError(f"threads: expected 0 (every core) to {MAX_THREADS}, found {threads}")
         if max_pixels < 1 or (min_face is not None and min_face < 1):
             raise MienError(f"expected max_pixels and min_face of 1 and more, found {max_pixels} and {min_face}")
-        self._made_of = (model, detector, min_face, threads, max_pixels, answer, prior, prior_strength)
+        self._made_of = (model, detector, min_face, threads, max_pixels, answer, prior, prior_strength, turned, device)
         self.threads = threads or os.cpu_count() or 1
         self.session = Session(
             model if isinstance(model, Bundle) else load_bundle(model),
             threads,
             answer=answer,
             prior=as_prior(prior, prior_strength),
+            device=device,
         )
         if detector is None or isinstance(detector, str):
-            detector = make_detector(detector or default_detector_name(), min_face=min_face, turned=turned)
+            name = detector or default_detector_name()
+            detector = make_detector(name, min_face=min_face, turned=turned, device=device)
         self.detector = detector
         self.max_pixels = max_pixels
         self.clock = Stopwatch()
@@ -254,10 +260,12 @@ def _made_anew(
     answer: str | None,
     prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None,
     prior_strength: float,
+    turned: bool,
+    device: str,
 ) -> Recognizer:
     return Recognizer(
         model, detector, min_face=min_face, threads=threads, max_pixels=max_pixels, answer=answer, prior=prior,
-        prior_strength=prior_strength,
+        prior_strength=prior_strength, turned=turned, device=device,
     )  # fmt: skip
 
 

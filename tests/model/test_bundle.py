@@ -183,11 +183,6 @@ def test_a_model_that_gives_no_numbers_is_an_error(tmp_path: Path):
         Session(bundle, threads=1).run(np.zeros((1, 48, 48, 1), np.uint8))
 
 
-def test_a_provider_that_is_not_there_is_refused(tiny_bundle: Bundle):
-    with pytest.raises(BundleError, match="TensorrtExecutionProvider is not in this ONNX Runtime"):
-        Session(tiny_bundle, providers=["TensorrtExecutionProvider"])
-
-
 def test_an_unwritable_place_is_an_error_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot be made"):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import AnswerOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
+from mien.cli.options import AnswerOption, DeviceOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
 from mien.cli.output import name_items, say_passed_over, write_charts, write_file
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
@@ -83,6 +83,7 @@ def evaluate(
     ] = False,
     repeats: Annotated[bool, typer.Option(help="Count the pictures that also stand in the training split.")] = True,
     threads: ThreadsOption = 0,
+    device: DeviceOption = "auto",
     network: NetworkOption = "",
     module: ModuleOption = "",
     classes: ClassesOption = "",
@@ -113,9 +114,9 @@ def evaluate(
     about = WeightOptions(network, module, classes, size, color, mean, std)
     with bundle_of(model, about, found.classes) as path, ProgressBar() as bar:
         result = measure(
-            Session(load_bundle(path), threads, answer=answer, prior=as_prior(prior, prior_strength)),
+            Session(load_bundle(path), threads, answer=answer, prior=as_prior(prior, prior_strength), device=device),
             found,
-            detector=make_detector(detector) if detector else None,
+            detector=make_detector(detector, device=device) if detector else None,
             train=train,
             weights=_parse_weights(weights) if weights is not None else None,
             shared_only=shared_only,

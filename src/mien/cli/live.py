@@ -14,12 +14,14 @@ from mien.cli.options import (
     AnswerOption,
     DetectorModelOption,
     DetectorOption,
+    DeviceOption,
     MinFaceOption,
     MinScoreOption,
     ModelOption,
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    TurnedOption,
 )
 from mien.cli.options import seconds as parse_seconds
 
@@ -62,6 +64,8 @@ def live(
     detector_model: DetectorModelOption = None,
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
+    turned: TurnedOption = False,
+    device: DeviceOption = "auto",
     detect_every: Annotated[
         int, typer.Option(help="Look for faces in every n-th frame, and go by their motion between.", min=1)
     ] = 1,
@@ -85,9 +89,12 @@ def live(
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
     finder = make_detector(
-        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model
+        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model,
+        turned=turned, device=device,
+    )  # fmt: skip
+    recognizer = Recognizer(
+        model, finder, threads=threads, answer=answer, prior=prior, prior_strength=prior_strength, device=device
     )
-    recognizer = Recognizer(model, finder, threads=threads, answer=answer, prior=prior, prior_strength=prior_strength)
     pane = Window() if window else None
     lost = False
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, UnsealedOption, registered
+from mien.cli.options import MODEL_HELP, DeviceOption, UnsealedOption, registered
 
 if TYPE_CHECKING:
     from mien.model.bundle import Bundle
@@ -28,8 +28,9 @@ def verify(
     bundle: BundleArgument = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
     unsealed: UnsealedOption = False,
+    device: DeviceOption = "cpu",
 ) -> None:
-    """Check a bundle: seal, weights, graph against manifest, that it runs, golden vectors.
+    """Check a bundle: seal, weights, graph against manifest, that it runs, golden vectors; with --device: there.
 
     Exit code: 0 all is well, 2 a check failed.
     """
@@ -37,7 +38,7 @@ def verify(
     from mien.model.verify import verify_bundle
 
     loaded = load_bundle(bundle, unsealed=unsealed)
-    print_checks(loaded, verify_bundle(loaded), as_json=as_json)
+    print_checks(loaded, verify_bundle(loaded, device=device), as_json=as_json)
 
 
 def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> None:

@@ -41,6 +41,18 @@ def registered_paths(names: list[str] | None) -> list[str] | None:
     return [registered(name) or name for name in names] if names is not None else None
 
 
+def known_device(name: str) -> str:
+    """The name of a device, if it is one. Give it as `callback=`; whether it can be used turns out later.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    from mien.model.device import parse_device
+
+    parse_device(name)
+    return name
+
+
 @contextmanager
 def opened_registry(location: str = "", files: str = "") -> Generator[Registry]:
     """The registry, closed at the end.
@@ -96,6 +108,14 @@ MinScoreOption = Annotated[
 TurnedOption = Annotated[
     bool,
     typer.Option("--turned", help="Find and read faces turned by 90, 180 and 270 degrees, too; four times the work."),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="What computes: auto, cpu, cuda, coreml, directml or openvino; cuda:1 is the second card.",
+        callback=known_device,
+    ),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0)]
 

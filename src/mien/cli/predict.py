@@ -13,6 +13,7 @@ from mien.cli.options import (
     AnswerOption,
     DetectorModelOption,
     DetectorOption,
+    DeviceOption,
     MinFaceOption,
     MinScoreOption,
     ModelOption,
@@ -98,6 +99,7 @@ def predict(
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
     turned: TurnedOption = False,
+    device: DeviceOption = "auto",
     every: Annotated[
         float | None, typer.Option(help="In a video: one frame every so many seconds.", parser=seconds, metavar=TIME)
     ] = None,
@@ -174,8 +176,9 @@ def predict(
         name = detector or default_detector_name()
         priors = as_prior(prior, prior_strength)
         job = Job(
-            model, name, min_face, min_score, detector_model, 1, detect_every=detect_every, answer=answer, prior=priors
-        )
+            model, name, min_face, min_score, detector_model, 1, detect_every=detect_every, answer=answer, prior=priors,
+            turned=turned, device=device,
+        )  # fmt: skip
         predict_shards(sources, out, job, engine, column, ray_address, workers)
         return
     file = Path(out) if out else None
@@ -212,6 +215,7 @@ def predict(
                 unsealed=unsealed,
                 prior=as_prior(prior, prior_strength),
                 turned=turned,
+                device=device,
             ),
             workers=workers,
             dedupe=dedupe,

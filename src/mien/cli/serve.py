@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorOption, MinFaceOption, MinScoreOption
+from mien.cli.options import DetectorOption, DeviceOption, MinFaceOption, MinScoreOption, TurnedOption
 from mien.errors import ServeError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def serve(
     detector: DetectorOption = None,
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
+    turned: TurnedOption = False,
+    device: DeviceOption = "auto",
     registry: Annotated[str, typer.Option(help="Folder or postgresql:// address; default: $MIEN_REGISTRY.")] = "",
     files: Annotated[str, typer.Option(help="Folder of the bundles; default: $MIEN_REGISTRY_FILES.")] = "",
     poll: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = 2.0,
@@ -95,6 +97,8 @@ def serve(
             detector=detector or "",
             min_face=min_face,
             min_score=min_score,
+            turned=turned,
+            device=device,
             registry=registry,
             files=files,
             poll_s=poll,

@@ -37,6 +37,7 @@ def make_detector(
     min_score: float | None = None,
     model: Path | None = None,
     turned: bool = False,
+    device: str = "cpu",
 ) -> Detector:
     """Make a detector by name.
 
@@ -47,8 +48,10 @@ def make_detector(
         min_score: least confidence, 0..1; None: the detector's own default. For yunet and opencv-yunet.
         turned: look for faces turned by 90, 180 and 270 degrees too. For yunet.
         model: haar: another cascade; opencv-yunet: its model file.
+        device: what computes yunet; see `mien.model.device`. The others always run on the processor.
 
     Raises:
+        DeviceError: the device cannot be used.
         DetectorError: unknown name, an option that this detector does not take, or the detector cannot be made here.
     """
     name = ALIASES.get(name, name)
@@ -59,15 +62,20 @@ def make_detector(
     for option, value in given.items():
         if value is not None and option not in _OPTIONS[name]:
             raise DetectorError(f"detector {name!r} takes no {option} (found {value}); leave it out")
-    return _make(name, min_face, min_score, model, turned)
+    return _make(name, min_face, min_score, model, turned, device)
 
 
-def _make(name: str, min_face: float | None, min_score: float | None, model: Path | None, turned: bool) -> Detector:
+def _make(
+    name: str, min_face: float | None, min_score: float | None, model: Path | None, turned: bool, device: str
+) -> Detector:
     if name == "yunet":
         from mien.detect import yunet
 
         return yunet.YuNetDetector(
-            min_face=min_face, min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score, turned=turned
+            min_face=min_face,
+            min_score=yunet.DEFAULT_MIN_SCORE if min_score is None else min_score,
+            turned=turned,
+            device=device,
         )
     if name == "opencv-yunet":
         from mien.detect import opencv_yunet

@@ -41,7 +41,12 @@ class YuNetDetector(ScaledDetector):
     shareable = True
 
     def __init__(
-        self, *, min_face: float | None = None, min_score: float = DEFAULT_MIN_SCORE, turned: bool = False
+        self,
+        *,
+        min_face: float | None = None,
+        min_score: float = DEFAULT_MIN_SCORE,
+        turned: bool = False,
+        device: str = "cpu",
     ) -> None:
         """Load the network.
 
@@ -49,13 +54,15 @@ class YuNetDetector(ScaledDetector):
             min_face: smallest face wanted (longer side of its box), pixels of the original frame; None: automatic.
             min_score: least confidence, 0..1.
             turned: find faces in pictures turned by 90, 180 or 270 degrees too; takes four times as long.
+            device: what computes; see `mien.model.device`.
 
         Raises:
+            DeviceError: the device cannot be used.
             DetectorError: an option is out of range, or the network's file is missing or was altered.
         """
         super().__init__("yunet", NETWORK_REACH, min_face, turned=turned)
         self._min_score = check_score(min_score)
-        self._graph = _load(Path(str(resources.files("mien") / "weights" / MODEL_FILE)))
+        self._graph = _load(Path(str(resources.files("mien") / "weights" / MODEL_FILE)), device)
 
     @property
     def sure(self) -> float:
@@ -127,12 +134,13 @@ def _face(box: NDArray[np.float64], points: NDArray[np.float64], score: np.float
     return Face((x1, y1, x2, y2), min(float(score), 1.0), (a, b, c, d, e), "yunet")
 
 
-def _load(path: Path) -> Graph:
+def _load(path: Path, device: str = "cpu") -> Graph:
     try:
         data = path.read_bytes()
         if not check_seal(data, str(path)):
             raise DetectorError(f"{path}: expected a sealed graph; found one without a seal: install mien again")
-        return Graph(data, str(path), threads=1)  # frames share the cores out better than the parts of one frame
+        # One thread: frames share the cores out better than the parts of one frame.
+        return Graph(data, str(path), threads=1, device=device)
     except OSError as error:
         raise DetectorError(f"{path}: cannot be read ({reason(error)}): install mien again") from error
     except BundleError as error:

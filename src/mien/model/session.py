@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from mien.errors import BundleError, BundleMismatch
 from mien.model.bundle import Bundle
 from mien.model.crop import Crops
-from mien.model.graph import CPU, Graph
+from mien.model.graph import Graph, Placement
 from mien.model.manifest import InputSpec
 from mien.model.prior import Prior
 
@@ -33,7 +32,7 @@ class Session:
     Args:
         bundle: the model.
         threads: CPU threads for one call; 0 lets ONNX Runtime take every core.
-        providers: ONNX Runtime execution providers, in order of preference.
+        device: what computes; see `mien.model.device`.
         answer: the name of the answer to give; None: the bundle's default.
         prior: the mix of classes to expect; None: that of the training.
 
@@ -42,23 +41,29 @@ class Session:
         prior: the mix of classes that `run` expects.
 
     Raises:
-        BundleError: the graph cannot be loaded, a provider is not to be had, there is no such answer, or another prior
-            is wanted and the bundle does not say which one it learnt.
+        BundleError: the graph cannot be loaded, there is no such answer, or another prior is wanted and the bundle
+            does not say which one it learnt.
+        DeviceError: the device cannot be used.
         DatasetError: a prior that does not go with the answer's classes.
         BundleMismatch: the graph's tensors are not those of the manifest.
     """
 
     def __init__(
-        self, bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU, *, answer: str | None = None,
-        prior: Prior | None = None,
+        self, bundle: Bundle, threads: int = 0, *, answer: str | None = None, prior: Prior | None = None,
+        device: str = "cpu",
     ) -> None:  # fmt: skip
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.answer = bundle.manifest.answer(answer)
         self.prior = prior or Prior()
         self._shift = self.prior.shift(self.answer, self.manifest.name)
-        self._graph = Graph(bundle.model, str(bundle.path), threads=threads, providers=providers)
+        self._graph = Graph(bundle.model, str(bundle.path), threads=threads, device=device)
         _check_graph(bundle, self._graph)
+
+    @property
+    def placement(self) -> Placement | None:
+        """How much of the graph the device computes; None on the CPU."""
+        return self._graph.placement
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from mien.errors import BundleError
 from mien.model import onnxfile
 from mien.model.bundle import Bundle
-from mien.model.session import CPU, Session
+from mien.model.session import Session
 
 FACES = (1, 2, 5)
 """So many faces at once must give an answer."""
@@ -25,13 +24,15 @@ class Check:
     detail: str
 
 
-def verify_bundle(bundle: Bundle, threads: int = 0, providers: Sequence[str] = CPU) -> tuple[Check, ...]:
-    """Seal, weights, graph against manifest, golden vectors.
+def verify_bundle(bundle: Bundle, threads: int = 0, device: str = "cpu") -> tuple[Check, ...]:
+    """Seal, weights, graph against manifest, golden vectors; on another device than the CPU also what runs there.
 
     Raises:
         BundleError: the graph does not load, or contradicts the manifest.
+        DeviceError: the device cannot be used.
     """
-    session = Session(bundle, threads, providers)
+    session = Session(bundle, threads, device=device)
+    where = (Check("device", True, str(session.placement)),) if session.placement else ()
     return (
         Check(
             "seal",
@@ -39,6 +40,7 @@ def verify_bundle(bundle: Bundle, threads: int = 0, providers: Sequence[str] = C
             "the file is as it was made" if bundle.sealed else "no seal (not made by mien)",
         ),
         _check_weights(bundle),
+        *where,
         Check("graph", True, "its inputs and outputs are those of the manifest"),
         _check_runs(session),
         _check_golden(bundle, session),

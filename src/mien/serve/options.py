@@ -40,7 +40,8 @@ class ServeOptions:
         max_pixels: larger pictures are refused before decoding, pixels.
         timeout_s: a request that has waited so long is answered 504.
         body_timeout_s: a body must have arrived after so long.
-        detector, min_face, min_score: see `mien.detect.make_detector`; detector "" takes the default one.
+        detector, min_face, min_score, turned: see `mien.detect.make_detector`; detector "" takes the default one.
+        device: what computes; see `mien.model.device`.
         registry, files: see `mien.registry.open_registry`.
         poll_s: how often the registry is asked whether an alias moved, seconds.
         drain_s: how long `ready` answers 503 before the server stops to listen, seconds.
@@ -64,6 +65,8 @@ class ServeOptions:
     detector: str = ""
     min_face: float | None = None
     min_score: float | None = None
+    turned: bool = False
+    device: str = "auto"
     registry: str = ""
     files: str = ""
     poll_s: float = 2.0

@@ -75,16 +75,20 @@ class PictureResult:
 
 @dataclass(frozen=True, slots=True)
 class DetectorChoice:
-    """The detector that a server uses; see `mien.detect.make_detector`."""
+    """The detector that a server uses; see `mien.detect.make_detector`. The model computes on its device, too."""
 
     name: str = ""
     min_face: float | None = None
     min_score: float | None = None
+    turned: bool = False
+    device: str = "cpu"
 
     def make(self, min_face: float | None = None) -> Detector:
         """A detector, with another smallest face if one is given."""
         name = self.name or default_detector_name()
-        return make_detector(name, min_face=min_face or self.min_face, min_score=self.min_score)
+        return make_detector(
+            name, min_face=min_face or self.min_face, min_score=self.min_score, turned=self.turned, device=self.device
+        )
 
 
 class Reader:
@@ -95,7 +99,7 @@ class Reader:
     """
 
     def __init__(self, bundle: Bundle, detector: DetectorChoice, max_pixels: int) -> None:
-        self.recognizer = Recognizer(bundle, detector.make(), threads=1, max_pixels=max_pixels)
+        self.recognizer = Recognizer(bundle, detector.make(), threads=1, max_pixels=max_pixels, device=detector.device)
         self._choice = detector
         self._detectors: dict[float | None, Detector] = {None: self.recognizer.detector}
 

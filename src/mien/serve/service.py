@@ -195,7 +195,7 @@ class Service:
 
     def _open(self) -> None:
         options = self.options
-        choice = DetectorChoice(options.detector, options.min_face, options.min_score)
+        choice = DetectorChoice(options.detector, options.min_face, options.min_score, options.turned, options.device)
         load = partial(load_serving, workers=options.worker_count, detector=choice, max_pixels=options.max_pixels)
         for model in options.models:
             slot = Slot(self._source(model), lambda b, n, v: load(b, n, v), self.metrics)

@@ -59,8 +59,10 @@ def load_serving(
     Raises:
         BundleError: a check failed, or the model does not answer; says which and why.
         DetectorError: the detector cannot be used here.
+        DeviceError: the device cannot.
     """
-    failed = [f"{check.name}: {check.detail}" for check in verify_bundle(bundle, 1) if check.passed is False]
+    checks = verify_bundle(bundle, 1, detector.device)
+    failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
     if failed:
         raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")
     readers = deque(Reader(bundle, detector, max_pixels) for _ in range(workers))

@@ -11,7 +11,7 @@ import onnxruntime
 from mien.errors import TrainingError
 from mien.model.bundle import Bundle, Golden
 from mien.model.manifest import Answer, Manifest, Metric
-from mien.model.session import CPU, Session
+from mien.model.session import Session
 from mien.model.verify import verify_bundle
 from mien_train.bundles.measured import Quality, calibrate, measure_answer, quality, session_logits
 from mien_train.bundles.quantize import with_temperature
@@ -65,7 +65,7 @@ def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     crops = drawn_crops(manifest.input)
-    session = onnxruntime.InferenceSession(graph, options, providers=list(CPU))
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = [answer.outputs.probabilities for answer in manifest.all_answers]
     found = [np.asarray(f, np.float32) for f in session.run(names, {manifest.input.name: crops})]
     others = {a.name: f for a, f in zip(manifest.all_answers[1:], found[1:], strict=True)}

@@ -60,7 +60,7 @@ def hosting(folder: Path, isolated: bool) -> Iterator[str]:
 
 
 def camera_file(folder: Path) -> Path:
-    """640 x 480 at 30 frames a second: the sample portrait on grey, one face."""
+    """640 x 480 at 30 frames a second: the sample portrait on gray, one face."""
     portrait = cv2.imread(str(resources.files("mien") / "samples/astronaut.jpg"))
     frame = np.full((480, 640, 3), 96, np.uint8)
     frame[:, 80:560] = cv2.resize(portrait, (480, 480), interpolation=cv2.INTER_AREA)

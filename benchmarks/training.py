@@ -62,13 +62,13 @@ def plain_epoch(root: Path, recipe: Recipe) -> float:
     files = Files(root, recipe)
     loader = DataLoader(files, recipe.batch_size, shuffle=True, drop_last=True)
     network = build_network(recipe.network, input_spec(recipe).channels, files.classes, recipe.size).train()
-    optimiser = torch.optim.SGD(network.parameters(), 0.01, 0.9)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9)
     criterion = nn.CrossEntropyLoss()
     started = time.perf_counter()
     for images, labels in loader:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         criterion(network(images), labels).backward()
-        optimiser.step()
+        optimizer.step()
     return time.perf_counter() - started
 
 
@@ -80,7 +80,7 @@ def our_epoch(root: Path, recipe: Recipe, cache: Path) -> float:
 
 
 def subset(data: Path, root: Path, count: int) -> None:
-    """A labelled folder of links to `count` training pictures, and a few for validation."""
+    """A labeled folder of links to `count` training pictures, and a few for validation."""
     for name, wanted in (("train", count), ("validation", 140)):
         samples = read_split(data, name).samples
         for i in np.random.default_rng(0).permutation(len(samples))[:wanted]:

@@ -21,7 +21,7 @@ from mien.model.session import Session
 from mien_train.data.augment import augment
 from mien_train.data.packs import Pack, load_training_data
 from mien_train.data.soft_targets import save_soft_targets
-from mien_train.data.tensors import normalise, to_tensor
+from mien_train.data.tensors import normalize, to_tensor
 from mien_train.recipe import AugmentRecipe
 
 BATCH = 256
@@ -45,7 +45,7 @@ def look(pictures: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
         return pictures
     if view == 1:
         return np.ascontiguousarray(pictures[:, :, ::-1])
-    seen = augment(normalise(to_tensor(pictures)), VIEWS, torch.Generator().manual_seed(view))
+    seen = augment(normalize(to_tensor(pictures)), VIEWS, torch.Generator().manual_seed(view))
     whole = ((seen + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(whole.permute(0, 2, 3, 1).numpy())
 

@@ -23,7 +23,7 @@ from mien_train.data.packs import load_training_data
 def main() -> None:
     """Remake each file and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="the labelled folder with votes that they were trained on")
+    parser.add_argument("data", type=Path, help="the labeled folder with votes that they were trained on")
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--label-answer", default="fer2013", help="what the answer by the labels is called")
     parser.add_argument("--cache", type=Path, help="a folder for the decoded pictures; default: a temporary one")

@@ -25,8 +25,8 @@ def tiny_onnx(
         helper.make_node("Cast", [input_name], ["real"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["real", "axes"], ["mean"], keepdims=0),
         helper.make_node("Div", ["mean", "scale"], ["share"]),
-        helper.make_node("Sub", ["share", "half"], ["centred"]),
-        helper.make_node("Unsqueeze", ["centred", "last"], ["column"]),
+        helper.make_node("Sub", ["share", "half"], ["centered"]),
+        helper.make_node("Unsqueeze", ["centered", "last"], ["column"]),
         helper.make_node("MatMul", ["column", "slope"], [logits]),
         helper.make_node("Softmax", [logits], [probabilities], axis=-1),
     ]

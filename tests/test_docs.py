@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
+from scripts import check_words
 
 from mien.media.image import read_image
 from mien.model.bundle import load_bundle
@@ -95,3 +96,66 @@ def test_the_manifest_template_is_valid():
 def test_quick_start_has_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Quick start")[1].split("\n## ")[0]
     assert [line[2:] for line in text.splitlines() if line.startswith("$ ")] == ["make demo", "make test"]
+
+
+STILL_TO_REWRITE = {
+    "CONTRIBUTING.md",
+    "README.md",
+    "docs/architecture.md",
+    "docs/glossary.md",
+    "docs/how-to/large-folders.md",
+    "docs/how-to/large.md",
+    "docs/how-to/live.md",
+    "docs/how-to/own-data.md",
+    "docs/how-to/own-model.md",
+    "docs/how-to/page.md",
+    "docs/how-to/photos.md",
+    "docs/how-to/serve.md",
+    "docs/how-to/video.md",
+    "docs/index.md",
+    "docs/limits.md",
+    "docs/measure/audit.md",
+    "docs/measure/evaluate.md",
+    "docs/quick-start.md",
+    "docs/reference/api.md",
+    "docs/reference/bundle.md",
+    "docs/reference/cli.md",
+    "docs/reference/detectors.md",
+    "docs/reference/output.md",
+    "docs/reference/sources.md",
+    "docs/train/compress.md",
+    "docs/train/train.md",
+    "docs/train/tune.md",
+    "docs/why.md",
+}
+"""Pages whose words are not checked yet."""
+
+
+@pytest.mark.parametrize("path", check_words.pages(), ids=lambda p: p.name)
+def test_sentences_are_short_and_american(path: Path):
+    if path.relative_to(ROOT).as_posix() not in STILL_TO_REWRITE:
+        assert [str(problem) for problem in check_words.check(path)] == []
+
+
+def test_texts_in_the_code_are_american():
+    assert [str(problem) for path in check_words.sources() for problem in check_words.check(path)] == []
+
+
+def test_a_page_is_told_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(check_words, "ROOT", tmp_path)
+    page = tmp_path / "docs/page.md"
+    page.parent.mkdir()
+    long = " ".join(["word"] * 25)
+    page.write_text(
+        f"# A heading\n\nA good line.\nOne more, by Guo et al. (2017) with `code. And code`.\n\n"
+        f"It {long}.\nTwo. Sentences.\n- The colour\n  is [grey](a/grey.png).\n\n"
+        f"```\ncolour {long}. Done.\n```\n\n| {long} more |\n",
+        encoding="utf-8",
+    )
+    assert [(problem.line, problem.what) for problem in check_words.check(page)] == [
+        (7, "more than one sentence in a line"),
+        (6, "26 words"),
+        (8, "the sentence goes on in the next line"),
+        (8, "British spelling 'colour'"),
+        (9, "British spelling 'grey'"),
+    ]

@@ -1,4 +1,4 @@
-"""Grey, resize, warp and blur, against OpenCV, which made the crops of earlier models."""
+"""Gray, resize, warp and blur, against OpenCV, which made the crops of earlier models."""
 
 from __future__ import annotations
 

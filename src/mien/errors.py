@@ -7,7 +7,7 @@
     ├── BundleError         a model file that cannot be used
     │   ├── ManifestError   its manifest is missing or breaks the schema
     │   └── BundleMismatch  its manifest and its graph contradict each other
-    ├── DatasetError        labelled data that cannot be used as asked
+    ├── DatasetError        labeled data that cannot be used as asked
     ├── TrainingError       a recipe or run that cannot go on
     ├── RegistryError       a model name or version that is not there
     ├── ServeError          a server that cannot start, or a request that it cannot answer
@@ -114,7 +114,7 @@ class BundleMismatch(BundleError):
 
 
 class DatasetError(MienError):
-    """Labelled data cannot be used as asked."""
+    """Labeled data cannot be used as asked."""
 
 
 class TrainingError(MienError):

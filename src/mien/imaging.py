@@ -1,4 +1,4 @@
-"""Grey, resize, warp, blur and encode uint8 pictures, with Pillow and numpy alone.
+"""Gray, resize, warp, blur and encode uint8 pictures, with Pillow and numpy alone.
 
 `shrink` and `warp` are the two halves of the kernel `area-linear` that models are trained on. They give what OpenCV's
 INTER_AREA and `warpAffine` give, which made the crops of earlier models, to within one or two of 255 levels.
@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from mien.records import Image
 
 Pixels = NDArray[np.uint8]
-"""uint8 `[H, W]` grey, or `[H, W, 3]` BGR."""
+"""uint8 `[H, W]` gray, or `[H, W, 3]` BGR."""
 
 WARP_BITS = 5
 """A warp reads between pixels at multiples of 1 / 2**5 pixel: as OpenCV does, so that its results are met."""
@@ -27,7 +27,7 @@ LEFT_TO_SHRINK = 8
 
 
 def to_pillow(image: Pixels) -> PillowImage.Image:
-    """A Pillow picture (L or RGB) of a grey or BGR array."""
+    """A Pillow picture (L or RGB) of a gray or BGR array."""
     height, width = image.shape[:2]
     data = np.ascontiguousarray(image)
     if image.ndim == 2 or image.shape[2] == 1:
@@ -36,7 +36,7 @@ def to_pillow(image: Pixels) -> PillowImage.Image:
 
 
 def from_pillow(picture: PillowImage.Image) -> Pixels:
-    """The array of a Pillow picture: grey `[H, W]` for mode L, else BGR `[H, W, 3]`. It cannot be written to."""
+    """The array of a Pillow picture: gray `[H, W]` for mode L, else BGR `[H, W, 3]`. It cannot be written to."""
     if picture.mode == "L":
         return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
     rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
@@ -50,7 +50,7 @@ def to_gray(image: Image) -> Pixels:
 
 
 def to_bgr(gray: Pixels) -> Image:
-    """Three equal channels `[H, W, 3]` of a grey picture `[H, W]` or `[H, W, 1]`; others as they are."""
+    """Three equal channels `[H, W, 3]` of a gray picture `[H, W]` or `[H, W, 1]`; others as they are."""
     flat = gray if gray.ndim == 2 else gray[..., 0]
     return gray if gray.ndim == 3 and gray.shape[2] == 3 else np.repeat(flat[..., None], 3, axis=2)
 
@@ -187,7 +187,7 @@ def _spread(values: NDArray[np.float64], weights: NDArray[np.float64], axis: int
 
 
 def padded(image: Image, top_bottom: int, left_right: int, level: int) -> Image:
-    """A BGR picture with a border of one grey level, 0..255."""
+    """A BGR picture with a border of one gray level, 0..255."""
     height, width = image.shape[:2]
     canvas = np.full((height + 2 * top_bottom, width + 2 * left_right, 3), level, np.uint8)
     canvas[top_bottom : top_bottom + height, left_right : left_right + width] = image

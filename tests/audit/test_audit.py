@@ -31,7 +31,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def drawn(seed: int, side: int = 48) -> np.ndarray:
-    """A grey picture of a few soft blobs: uint8 `[side, side]`; another seed is another picture."""
+    """A gray picture of a few soft blobs: uint8 `[side, side]`; another seed is another picture."""
     rng = np.random.default_rng(seed)
     image = np.full((side, side), 128, np.float64)
     y, x = np.mgrid[:side, :side] / side
@@ -153,13 +153,13 @@ def test_of_three_splits_the_last_keeps_the_picture(data: Path):
 
 
 def test_blank_pictures(data: Path):
-    for name, level in (("black", 0), ("grey", 130)):
+    for name, level in (("black", 0), ("gray", 130)):
         put(data / f"train/sad/{name}.png", np.full((48, 48), level, np.uint8))
     faint = np.full((200, 300, 3), 90, np.uint8)
     faint[::2] += 4
     put(data / "train/happy/faint.png", faint)
     found = look(data)
-    assert [p.sample.path.stem for p in found.blank] == ["faint", "black", "grey"]
+    assert [p.sample.path.stem for p in found.blank] == ["faint", "black", "gray"]
     assert found.near == ()
     assert set(to_leave_out(found).values()) == {"blank"}
 
@@ -367,7 +367,7 @@ def test_json_is_valid_and_complete(data: Path, tmp_path: Path, run: Run, tiny_b
 def test_the_page_is_whole_and_small(tmp_path: Path, tiny_bundle: Bundle):
     rng = np.random.default_rng(0)
     lit(tmp_path, "validation", 12)
-    for i in range(70):  # colour noise: what compresses worst
+    for i in range(70):  # color noise: what compresses worst
         noise = rng.integers(0, 256, (48, 48, 3)).astype(np.uint8)
         put(tmp_path / f"train/happy/<{i}>.png", noise)
         put(tmp_path / f"train/sad/{i}.png", noise if i % 2 else np.fliplr(noise))

@@ -1,4 +1,4 @@
-"""Labelled folders and `fer2013.csv`: by name, never by position; what is odd is named."""
+"""Labeled folders and `fer2013.csv`: by name, never by position; what is odd is named."""
 
 from __future__ import annotations
 

@@ -101,9 +101,9 @@ def test_a_face_cut_by_the_border_is_found(yunet):
     assert overlap(face.box_xyxy, inside) > 0.5
 
 
-def test_a_grey_picture_in_three_channels_works(yunet):
-    grey = cv2.cvtColor(cv2.cvtColor(ASTRONAUT, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    assert overlap(only(yunet.detect(grey)).box_xyxy, FACE_BOX) > 0.7
+def test_a_gray_picture_in_three_channels_works(yunet):
+    gray = cv2.cvtColor(cv2.cvtColor(ASTRONAUT, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    assert overlap(only(yunet.detect(gray)).box_xyxy, FACE_BOX) > 0.7
 
 
 @pytest.mark.parametrize("name", ["yunet", "haar"])
@@ -205,8 +205,8 @@ def test_a_min_face_out_of_reach_is_said_once(caplog):
 
 def test_haar_gives_what_the_courses_call_gives():
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    grey = cv2.cvtColor(ASTRONAUT, cv2.COLOR_BGR2GRAY)
-    expected = {(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(grey, scaleFactor=1.3, minNeighbors=5)}
+    gray = cv2.cvtColor(ASTRONAUT, cv2.COLOR_BGR2GRAY)
+    expected = {(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(gray, scaleFactor=1.3, minNeighbors=5)}
     faces = make_detector("haar").detect(ASTRONAUT)
     assert {face.box_xyxy for face in faces} == expected
     assert {(face.score, face.landmarks_xy, face.detector) for face in faces} == {(1.0, None, "haar")}

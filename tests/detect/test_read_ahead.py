@@ -18,7 +18,7 @@ from mien.model.bundle import Bundle
 
 
 class Counting:
-    """Finds one face as wide as the frame's grey value, later for brighter frames; refuses black ones."""
+    """Finds one face as wide as the frame's gray value, later for brighter frames; refuses black ones."""
 
     name = "counting"
 

@@ -112,7 +112,7 @@ def my_net(course: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
 
 
 def draw_face(label: str, side: int, rng: np.random.Generator) -> Image.Image:
-    """A grey disc with two eyes and a mouth that is bent by the label, with noise."""
+    """A gray disc with two eyes and a mouth that is bent by the label, with noise."""
     picture = Image.new("L", (96, 96), int(rng.integers(20, 60)))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((10, 4, 86, 92), fill=int(rng.integers(170, 230)))

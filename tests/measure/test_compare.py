@@ -1,4 +1,4 @@
-"""Two models on the same labelled data: the paired statistics, what is said about them, and what is refused."""
+"""Two models on the same labeled data: the paired statistics, what is said about them, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model on labelled data: numbers, the course's lines, files, and what is refused."""
+"""A model on labeled data: numbers, the course's lines, files, and what is refused."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_model_of_more_classes_is_measured_on_the_shared_ones(tiny_bundle: Bun
     found = evaluate(tiny_bundle, open_dataset(tmp_path / "d", "test"))
     assert found.match.classes == ("happy", "sad")
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-    assert "restricted to happy, sad and renormalised" in to_text(found)
+    assert "restricted to happy, sad and renormalized" in to_text(found)
 
 
 def test_classes_are_matched_by_name():

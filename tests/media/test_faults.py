@@ -48,8 +48,8 @@ def test_any_flipped_bit_of_a_png_is_noticed(data: st.DataObject):
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_the_range_of_the_data_decides_how_bright_a_deep_picture_is(bits: int):
     deep = RAMP.astype(np.uint16) << (bits - 8)
-    grey = only(encoded("PNG", deep)).pixels
-    assert np.array_equal(grey, only(encoded("PNG")).pixels)
+    gray = only(encoded("PNG", deep)).pixels
+    assert np.array_equal(gray, only(encoded("PNG")).pixels)
     ok, color = cv2.imencode(".png", np.stack([deep, deep // 2, deep // 4], 2))
     assert ok
     found = only(color.tobytes()).pixels

@@ -79,7 +79,7 @@ def frames_and_error(data: bytes) -> tuple[list, MediaError | None]:
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "GIF"])
-def test_colours_are_bgr(format):
+def test_colors_are_bgr(format):
     assert tuple(only(encode(PillowImage.new("RGB", (5, 3), "red"), format))[2, 4]) == RED
 
 
@@ -134,7 +134,7 @@ def test_every_mode_becomes_bgr(mode):
     assert only(encode(picture, format)).shape == (4, 6, 3)
 
 
-def test_grey():
+def test_gray():
     values = np.arange(64, dtype=np.uint8).reshape(8, 8)
     assert np.array_equal(only(encode(PillowImage.fromarray(values), "PNG")), np.repeat(values[..., None], 3, 2))
 
@@ -146,7 +146,7 @@ def test_one_bit():
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey(format):
+def test_16_bit_gray(format):
     image = only(encode(PillowImage.fromarray(RAMP_16), format))
     assert np.array_equal(image[..., 0], RAMP_16 >> 8)
 
@@ -156,7 +156,7 @@ def test_16_bit_big_endian_tiff():
     assert np.array_equal(image[..., 0], RAMP_16 >> 8)
 
 
-def test_16_bit_colour_png():
+def test_16_bit_color_png():
     rows = b"".join(b"\0" + np.stack([line] * 3, -1).astype(">u2").tobytes() for line in RAMP_16)
     assert np.array_equal(only(png(8, 8, 16, 2, rows))[..., 1], RAMP_16 >> 8)
 

@@ -22,7 +22,7 @@ from mien.model.session import Session
 from mien.model.verify import verify_bundle
 from tests.models import CLASSES, tiny_golden, tiny_manifest, tiny_onnx
 
-GREY = {"height": 48, "width": 48, "channels": 1, "color": "gray"}
+GRAY = {"height": 48, "width": 48, "channels": 1, "color": "gray"}
 
 
 def test_a_written_bundle_reads_back_equal(tiny_bundle: Bundle):
@@ -208,9 +208,9 @@ def test_unknown_fields_of_a_later_writer_are_ignored():
         ({"schema_version": 2}, "schema_version"),
         ({"classes": ["happy"]}, "classes"),
         ({"classes": ["happy", "Happy"]}, "must differ"),
-        ({"input": GREY | {"channels": 3}}, "does not go with"),
-        ({"input": GREY | {"scale": 0.5}}, "normalises inside"),
-        ({"input": {**GREY, "height": 0}}, "input.height"),
+        ({"input": GRAY | {"channels": 3}}, "does not go with"),
+        ({"input": GRAY | {"scale": 0.5}}, "normalizes inside"),
+        ({"input": {**GRAY, "height": 0}}, "input.height"),
         ({"crop": {"framings": {"libface": {"margin": 1}}}}, "'default'"),
         ({"outputs": {"probabilities": None, "logits": None}}, "at least one"),
         ({"calibration": {"temperature": 0}}, "calibration.temperature"),

@@ -14,7 +14,7 @@ from mien.model.crop import cut, square_of, whole_face
 from mien.model.manifest import CropSpec, Framing, InputSpec
 from mien.records import Face, Image, Landmarks
 
-GREY = InputSpec(height=48, width=48, channels=1, color="gray")
+GRAY = InputSpec(height=48, width=48, channels=1, color="gray")
 BGR = InputSpec(height=48, width=48, channels=3, color="bgr")
 RGB = InputSpec(height=48, width=48, channels=3, color="rgb")
 EYES = CropSpec(align="eyes", framings={"default": Framing(margin=1.2)})
@@ -36,10 +36,10 @@ def test_a_whole_picture_of_the_models_size_is_untouched():
     np.testing.assert_array_equal(cut(image, [whole_face(image)], CropSpec(), RGB)[0], image[..., ::-1])
 
 
-def test_a_grey_picture_stays_itself():
-    grey = noise(48, 48)[..., :1]
-    image = np.repeat(grey, 3, axis=2)
-    np.testing.assert_array_equal(cut(image, [whole_face(image)], CropSpec(), GREY)[0], grey)
+def test_a_gray_picture_stays_itself():
+    gray = noise(48, 48)[..., :1]
+    image = np.repeat(gray, 3, axis=2)
+    np.testing.assert_array_equal(cut(image, [whole_face(image)], CropSpec(), GRAY)[0], gray)
 
 
 @pytest.mark.parametrize("times", [2, 3, 7])
@@ -51,7 +51,7 @@ def test_shrinking_by_a_whole_number_averages_areas(times: int):
 
 
 def test_no_faces_give_no_crops():
-    assert cut(noise(64, 64), [], EYES, GREY).shape == (0, 48, 48, 1)
+    assert cut(noise(64, 64), [], EYES, GRAY).shape == (0, 48, 48, 1)
 
 
 def test_whole_ignores_margin_and_alignment():
@@ -73,7 +73,7 @@ def test_eyes_come_out_level(angle: float, size: int):
         cv2.circle(canvas, (round(x), round(y)), max(size // 20, 2), (255, 255, 255), -1)
     landmarks: Landmarks = tuple(points)  # type: ignore[assignment]
     face = Face((250 - size / 2, 250 - size / 2, 250 + size / 2, 250 + size / 2), 1.0, landmarks, "libface")
-    crop = cut(canvas, [face], EYES, GREY)[0, :, :, 0].astype(float)
+    crop = cut(canvas, [face], EYES, GRAY)[0, :, :, 0].astype(float)
     rows, columns = np.mgrid[0:48, 0:48]
     left, right = crop * (columns < 24), crop * (columns >= 24)
     assert left.sum() > 0

@@ -17,14 +17,14 @@ from mien.model.session import Session
 from mien.pipeline import Recognizer
 from tests.models import CLASSES, tiny_manifest, two_answers, two_answers_golden, two_answers_onnx
 
-LEARNT = {"happy": 0.6, "neutral": 0.3, "sad": 0.1}
+LEARNED = {"happy": 0.6, "neutral": 0.3, "sad": 0.1}
 CROPS = two_answers_golden().crops
-PEOPLE = two_answers(LEARNT)[0]
+PEOPLE = two_answers(LEARNED)[0]
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    manifest = tiny_manifest().with_answers(two_answers(LEARNT))
+    manifest = tiny_manifest().with_answers(two_answers(LEARNED))
     return write_bundle(tmp_path / "b.onnx", two_answers_onnx(), manifest, two_answers_golden())
 
 
@@ -37,7 +37,7 @@ def test_the_training_prior_changes_nothing(bundle: Bundle):
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
 def test_an_even_prior_is_the_logit_less_strength_times_the_log_of_the_prior(bundle: Bundle, strength: float):
     _, logits = Session(bundle, threads=1).run(CROPS)
-    shifted = np.exp(logits - strength * np.log([LEARNT[c] for c in CLASSES]))
+    shifted = np.exp(logits - strength * np.log([LEARNED[c] for c in CLASSES]))
     session = Session(bundle, 1, prior=as_prior("even", strength))
     probabilities, same = session.run(CROPS)
     np.testing.assert_allclose(probabilities, shifted / shifted.sum(axis=1, keepdims=True), atol=1e-5)
@@ -48,12 +48,12 @@ def test_an_even_prior_is_the_logit_less_strength_times_the_log_of_the_prior(bun
 def test_given_shares_are_what_a_face_that_tells_nothing_gets(shares: list[float]):
     shift = Prior("given", dict(zip(CLASSES, shares, strict=True))).shift(PEOPLE, "m")
     assert shift is not None
-    learnt = np.array([LEARNT[c] for c in CLASSES]) * np.exp(shift)
-    np.testing.assert_allclose(learnt / learnt.sum(), np.array(shares) / sum(shares), rtol=1e-4)
+    learned = np.array([LEARNED[c] for c in CLASSES]) * np.exp(shift)
+    np.testing.assert_allclose(learned / learned.sum(), np.array(shares) / sum(shares), rtol=1e-4)
 
 
 def test_the_training_shares_given_as_numbers_change_nothing_and_a_share_of_zero_rules_a_class_out(bundle: Bundle):
-    plain, given = Session(bundle, 1).run(CROPS)[0], Session(bundle, 1, prior=as_prior(LEARNT)).run(CROPS)[0]
+    plain, given = Session(bundle, 1).run(CROPS)[0], Session(bundle, 1, prior=as_prior(LEARNED)).run(CROPS)[0]
     np.testing.assert_allclose(given, plain, atol=1e-6)
     none = Session(bundle, 1, prior=as_prior({"happy": 0, "neutral": 1, "Sad": 1})).run(CROPS)[0]
     assert (none[:, 0] == 0).all()
@@ -112,7 +112,7 @@ def test_a_missing_file_a_folder_and_a_strength_out_of_range(tmp_path: Path):
             as_prior("even", strength)
 
 
-def test_a_bundle_that_does_not_say_what_it_learnt_keeps_its_prior(tiny_bundle: Bundle):
+def test_a_bundle_that_does_not_say_what_it_learned_keeps_its_prior(tiny_bundle: Bundle):
     assert Session(tiny_bundle, 1, prior=as_prior("training"))
     with pytest.raises(BundleError, match="does not say how common each class was"):
         Session(tiny_bundle, 1, prior=as_prior("even"))

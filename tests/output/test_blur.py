@@ -94,7 +94,7 @@ def test_a_face_at_the_border_is_blurred_as_strongly(box: Box):
 def test_any_box_in_any_picture_can_be_blurred(width: int, height: int, boxes: list[tuple[float, ...]]):
     image = np.full((height, width, 3), 77, np.uint8)
     result = blur_faces(image, [Face((x, y, x + w, y + h), 0.9) for x, y, w, h in boxes])
-    assert np.array_equal(result, image)  # nothing but grey was there
+    assert np.array_equal(result, image)  # nothing but gray was there
 
 
 def test_drawing_on_top_is_possible():

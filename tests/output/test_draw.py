@@ -75,7 +75,7 @@ def test_the_same_twice_and_in_another_process(tmp_path):
     assert len(outputs) == 1
 
 
-def test_the_box_is_drawn_in_the_expressions_colour_and_its_inside_is_left_alone():
+def test_the_box_is_drawn_in_the_expressions_color_and_its_inside_is_left_alone():
     image = blank(512, 512)
     result = annotate(image, [reading((168, 60, 278, 190))])
     for x, y in ((168, 120), (277, 120), (220, 60), (220, 189)):
@@ -224,13 +224,13 @@ def test_many_classes_show_the_most_probable():
     assert changed(image, result)[2] > 620
 
 
-def test_known_classes_have_colours_of_their_own():
+def test_known_classes_have_colors_of_their_own():
     assert len({color_of(name) for name in (*SEVEN, "contempt")}) == 8
     assert color_of("Happy") == COLORS["happy"]
     assert color_of("bored") in COLORS.values()
 
 
-def test_text_on_every_colour_has_contrast():
+def test_text_on_every_color_has_contrast():
     def luminance(color):
         red, green, blue = ((c / 255 / 12.92) if c < 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue

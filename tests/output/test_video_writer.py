@@ -23,7 +23,7 @@ RATE = 48_000
 BEEP_S = 1.2
 
 
-def grey(value: float, width: int = 160, height: int = 120) -> Image:
+def gray(value: float, width: int = 160, height: int = 120) -> Image:
     return np.full((height, width, 3), value, np.uint8)
 
 
@@ -34,7 +34,7 @@ def make_source(path: Path, codec: str = "aac", *, rate: int = RATE, tone: bool 
         track.width, track.height, track.pix_fmt = 160, 120, "yuv420p"
         sound = container.add_stream(codec, rate=rate, layout="mono") if tone else None
         for i in range(50):
-            picture = grey(255 if i / 25 >= BEEP_S else 40)
+            picture = gray(255 if i / 25 >= BEEP_S else 40)
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         container.mux(track.encode(None))
         if sound:
@@ -94,7 +94,7 @@ def test_a_film_holds_the_pictures_at_their_times(tmp_path: Path):
     times = [3.0, 3.04, 3.5, 3.52, 4.9]  # uneven, as a phone makes them
     with FilmWriter(tmp_path / "a.mp4") as film:
         for i, time_s in enumerate(times):
-            film.write(grey(50 * i), time_s)
+            film.write(gray(50 * i), time_s)
     assert film.notes == []
     assert film.pictures == 5
     frames = frames_of(tmp_path / "a.mp4")
@@ -106,14 +106,14 @@ def test_a_film_holds_the_pictures_at_their_times(tmp_path: Path):
 
 def test_a_film_begins_to_play_before_it_is_there_in_full(tmp_path: Path):
     with FilmWriter(tmp_path / "a.mp4") as film:
-        film.write(grey(9), 0)
+        film.write(gray(9), 0)
     data = (tmp_path / "a.mp4").read_bytes()
     assert 0 < data.find(b"moov") < data.find(b"mdat")
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
 
 
-def test_colours_are_those_of_bt_709_and_marked_as_such(tmp_path: Path):
+def test_colors_are_those_of_bt_709_and_marked_as_such(tmp_path: Path):
     colors = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0)], np.uint8)
     with FilmWriter(tmp_path / "a.mp4") as film:
         film.write(np.repeat(np.repeat(colors[None], 64, 0), 40, 1), 0)
@@ -127,8 +127,8 @@ def test_colours_are_those_of_bt_709_and_marked_as_such(tmp_path: Path):
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (33, 17), (161, 121), (40, 400)])
 def test_every_size_of_picture(tmp_path: Path, width: int, height: int):
     with FilmWriter(tmp_path / "a.mp4") as film:
-        film.write(grey(200, width, height), 0)
-        film.write(grey(200, width, height), 0.1)
+        film.write(gray(200, width, height), 0)
+        film.write(gray(200, width, height), 0.1)
     found = frames_of(tmp_path / "a.mp4")[0].image
     assert found.shape[1] >= width
     assert found.shape[0] >= height
@@ -138,7 +138,7 @@ def test_every_size_of_picture(tmp_path: Path, width: int, height: int):
 
 def test_an_odd_edge_is_continued_and_not_blackened(tmp_path: Path):
     with FilmWriter(tmp_path / "a.mp4") as film:
-        film.write(grey(200, 161, 121), 0)
+        film.write(gray(200, 161, 121), 0)
     found = frames_of(tmp_path / "a.mp4")[0].image
     assert found.shape == (122, 162, 3)
     assert found.min() > 190
@@ -146,9 +146,9 @@ def test_an_odd_edge_is_continued_and_not_blackened(tmp_path: Path):
 
 def test_another_size_midway_is_fitted_into_the_first(tmp_path: Path):
     with FilmWriter(tmp_path / "a.mp4") as film:
-        film.write(grey(200), 0)
-        film.write(grey(200, 60, 120), 0.1)  # upright
-        film.write(grey(200, 640, 240), 0.2)  # wide
+        film.write(gray(200), 0)
+        film.write(gray(200, 60, 120), 0.1)  # upright
+        film.write(gray(200, 640, 240), 0.2)  # wide
     whole, upright, wide = (f.image.mean(2) for f in frames_of(tmp_path / "a.mp4"))
     assert whole.shape == upright.shape == wide.shape == (120, 160)
     assert upright[:, 55:105].min() > 190
@@ -161,7 +161,7 @@ def test_another_size_midway_is_fitted_into_the_first(tmp_path: Path):
 def test_time_that_stands_still_or_goes_back_costs_no_picture(tmp_path: Path):
     with FilmWriter(tmp_path / "a.mp4") as film:
         for i, time_s in enumerate((0, 0, 0, 0.5, 0.2, 1.0)):
-            film.write(grey(40 * i), time_s)
+            film.write(gray(40 * i), time_s)
     frames = frames_of(tmp_path / "a.mp4")
     times = [f.time_s or 0.0 for f in frames]
     assert len(times) == 6
@@ -189,7 +189,7 @@ def test_an_animation_becomes_a_film_without_sound(tmp_path: Path, suffix: str):
     from mien.media import list_items, read_item
 
     path = tmp_path / f"a.{suffix.lower()}"
-    pictures = [PillowImage.fromarray(grey(80 * i)) for i in range(3)]
+    pictures = [PillowImage.fromarray(gray(80 * i)) for i in range(3)]
     pictures[0].save(path, suffix, save_all=True, append_images=pictures[1:], duration=[100, 300, 200])
     with FilmWriter(tmp_path / "a.mp4", sound=path) as film:
         for frame in read_item(list_items([str(path)])[0]):
@@ -253,7 +253,7 @@ def test_sound_that_cannot_be_had_is_said_and_costs_no_picture(tmp_path: Path):
     (tmp_path / "text.mp4").write_text("no video" * 100)
     for source in (tmp_path / "text.mp4", tmp_path / "absent.mp4"):
         with FilmWriter(tmp_path / "out.mp4", sound=source, overwrite=True) as film:
-            film.write(grey(9), 0)
+            film.write(gray(9), 0)
         (note,) = film.notes
         assert note.startswith("the sound could not be kept (")
         assert len(frames_of(tmp_path / "out.mp4")) == 1
@@ -283,7 +283,7 @@ def test_an_error_leaves_nothing_and_the_old_film_in_place(tmp_path: Path):
     (tmp_path / "a.mp4").write_text("old")
 
     def pictures() -> Iterator[Image]:
-        yield from (grey(i) for i in range(5))
+        yield from (gray(i) for i in range(5))
         assert (tmp_path / "a.mp4.partial").exists()
         assert (tmp_path / "a.mp4").read_text() == "old"
         raise RuntimeError
@@ -338,7 +338,7 @@ def test_without_h264_the_film_is_older_and_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(film_module, "ENCODERS", {"absent": {}, "mpeg4": film_module.ENCODERS["mpeg4"]})
     with FilmWriter(tmp_path / "a.mp4") as film:
         for i in range(9):
-            film.write(grey(20 * i), i / 25)
+            film.write(gray(20 * i), i / 25)
     assert len(film.notes) == 1
     assert "no H.264 encoder" in film.notes[0]
     frames = frames_of(tmp_path / "a.mp4")
@@ -349,7 +349,7 @@ def test_without_h264_the_film_is_older_and_says_so(tmp_path: Path, monkeypatch:
 def test_without_any_encoder_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(film_module, "ENCODERS", {"absent": {}})
     with pytest.raises(OutputError, match="none of the encoders absent"), FilmWriter(tmp_path / "a.mp4") as film:
-        film.write(grey(1), 0)
+        film.write(gray(1), 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -363,7 +363,7 @@ def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
 
 
 def seen(time_s: float | None, box: Box, happy: float = 0.6, track: int | None = 1) -> FrameReadings:
-    frame = Frame(grey(128), "a.mp4", 0, time_s)
+    frame = Frame(gray(128), "a.mp4", 0, time_s)
     expression = Expression(("happy", "sad"), (happy, 1 - happy))
     return FrameReadings(frame, (Reading("a.mp4", 0, time_s, Face(box, 0.9), expression, track),))
 

@@ -15,7 +15,7 @@ from mien.temporal.tracker import Tracked, Tracker
 
 SIZE = 80.0
 Path = Callable[[float], tuple[float, float] | None]
-"""Time in seconds -> centre of a face, or None while it is not to be seen."""
+"""Time in seconds -> center of a face, or None while it is not to be seen."""
 
 
 def face(x: float, y: float, score: float = 0.95, size: float = SIZE) -> Face:
@@ -31,7 +31,7 @@ def follow(
     rng = np.random.default_rng(0)
     ids: dict[str, set[int]] = defaultdict(set)
     for time_s in np.arange(0, seconds, 1 / fps):
-        seen = [(name, centre) for name, path in people.items() if (centre := path(time_s))]
+        seen = [(name, center) for name, path in people.items() if (center := path(time_s))]
         order = rng.permutation(len(seen))
         faces = [face(*(np.array(seen[i][1]) + rng.normal(0, jitter, 2))) for i in order]
         found = tracker.update(faces, float(time_s))

@@ -1,4 +1,4 @@
-"""Networks that learnt votes give bundles with two answers: by export, from older graphs, and through compression."""
+"""Networks that learned votes give bundles with two answers: by export, from older graphs, and through compression."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_int8_keeps_the_answers(int8: Compression, parent: Bundle, data: Path, r
 def test_training_starts_from_an_int8_bundle(int8: Compression, parent: Bundle, data: Path, run: Path):
     assert int8.bundle is not None
     images = packed(data, run).validation.images
-    pictures = tensors.normalise(tensors.to_tensor(images))
+    pictures = tensors.normalize(tensors.to_tensor(images))
     networks = [network_of(bundle, pictures) for bundle in (parent, int8.bundle)]
     before, after = (tensors.predict_logits(n, images, "fp32").softmax(1) for n in networks)
     assert (before - after).abs().max() < 0.05
@@ -259,7 +259,7 @@ def test_the_channels_that_count_most_are_kept(data: Path, run: Path):
         block.norm1.bias.data[::2] = 0
     small = build_network(fine_tuning(RECIPE, 0.5, 1).network, 1, tensors.output_columns(RECIPE, 3), 16)
     images = packed(data, run).validation.images
-    small.load_state_dict(narrowed(network, small, tensors.normalise(tensors.to_tensor(images))))
+    small.load_state_dict(narrowed(network, small, tensors.normalize(tensors.to_tensor(images))))
     wanted = tensors.predict_logits(network, images, "fp32")
     torch.testing.assert_close(tensors.predict_logits(small, images, "fp32"), wanted, atol=1e-4, rtol=1e-4)
 
@@ -314,7 +314,7 @@ def test_squeeze_excitation_and_a_strided_stem_are_taken_out_of_a_bundle(parent:
     columns = tensors.output_columns(RECIPE, 3)
     network = build_network(NETWORK, 1, columns, 16)
     images = packed(data, run).train.images
-    pictures = tensors.normalise(torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255)
+    pictures = tensors.normalize(torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255)
     load_initial(network, parent.path, pictures)
     found = tensors.predict_logits(network, images, "fp32")[:, :3].numpy()
     np.testing.assert_allclose(found, Session(parent, threads=1).run(np.array(images))[1], atol=1e-3)

@@ -70,8 +70,8 @@ def computed(layers: Layers, images: Tensor) -> Tensor:
         scale, offset = affine.view(2, -1, 1, 1)
         return y * scale + offset
 
-    grey = (127.5 * images / 256).expand(-1, 3, -1, -1)
-    x = F.interpolate(grey, scale_factor=2, mode="bilinear", align_corners=False)
+    gray = (127.5 * images / 256).expand(-1, 3, -1, -1)
+    x = F.interpolate(gray, scale_factor=2, mode="bilinear", align_corners=False)
     x = F.max_pool2d(convolution(x, 2).relu(), 3, 2, 1)
     for stage in range(STAGES):
         for number in range(BLOCKS[stage]):
@@ -103,12 +103,12 @@ def test_a_network_computes_what_dlibs_does(source: Path, caplog: pytest.LogCapt
     assert len(initial_digest(source)) == 64
 
 
-def test_colours_are_summed_for_grey_pictures(source: Path):
-    grey, colour = build_network(RECIPE, 1, 5, 128).eval(), build_network(RECIPE, 3, 5, 128).eval()
+def test_colors_are_summed_for_gray_pictures(source: Path):
+    gray, color = build_network(RECIPE, 1, 5, 128).eval(), build_network(RECIPE, 3, 5, 128).eval()
     three = IMAGES.expand(-1, 3, -1, -1)
-    load_initial(grey, source, IMAGES)
-    load_initial(colour, source, three)
-    first, second = (n.get_submodule("stem")(x) for n, x in ((grey, IMAGES), (colour, three)))
+    load_initial(gray, source, IMAGES)
+    load_initial(color, source, three)
+    first, second = (n.get_submodule("stem")(x) for n, x in ((gray, IMAGES), (color, three)))
     torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 

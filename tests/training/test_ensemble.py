@@ -31,14 +31,14 @@ CLASSES = ("bright", "dark", "striped")
 
 
 def member(
-    path: Path, slope: list[float], classes: tuple[str, ...] = CLASSES, learnt: str = "slope", **changes: object
+    path: Path, slope: list[float], classes: tuple[str, ...] = CLASSES, learned: str = "slope", **changes: object
 ) -> Bundle:
-    """A sealed bundle whose logits are (mean brightness - 0.5) x slope; `learnt` is the slope's name in the graph."""
+    """A sealed bundle whose logits are (mean brightness - 0.5) x slope; `learned` is the slope's name in the graph."""
     model = onnx.load_model_from_string(tiny_onnx(size=16))
     (found,) = [i for i in model.graph.initializer if i.name == "slope"]
-    found.CopyFrom(numpy_helper.from_array(np.array([slope], np.float32), learnt))
+    found.CopyFrom(numpy_helper.from_array(np.array([slope], np.float32), learned))
     for node in model.graph.node:
-        node.input[:] = [learnt if name == "slope" else name for name in node.input]
+        node.input[:] = [learned if name == "slope" else name for name in node.input]
     manifest = tiny_manifest(**{"name": path.stem, "classes": classes, "input": SPEC, **changes})
     golden = tiny_golden(16)
     bare = Bundle(path, model.SerializeToString(), manifest, golden, sealed=False)
@@ -115,7 +115,7 @@ def test_an_ensemble_may_be_a_member(tmp_path: Path, data: Path):
 @given(slopes=st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=2, max_size=4))
 def test_averaged_weights_are_one_network(slopes: list[list[float]], tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("members")
-    members = [member(folder / f"{i}.onnx", s, learnt="network.slope") for i, s in enumerate(slopes)]
+    members = [member(folder / f"{i}.onnx", s, learned="network.slope") for i, s in enumerate(slopes)]
     model = averaged(members)
     assert len(onnx.load_model_from_string(model).graph.node) == len(
         onnx.load_model_from_string(members[0].model).graph.node
@@ -128,8 +128,8 @@ def test_averaged_weights_are_one_network(slopes: list[list[float]], tmp_path_fa
 
 def test_the_command_averages_weights(data: Path, tmp_path: Path):
     paths = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
-    member(paths[0], [9, -1, 0], learnt="network.slope", training={"recipe": {"epochs": 3}})
-    member(paths[1], [1, -9, 0], learnt="network.slope", training={"recipe": {"epochs": 4}})
+    member(paths[0], [9, -1, 0], learned="network.slope", training={"recipe": {"epochs": 3}})
+    member(paths[1], [1, -9, 0], learned="network.slope", training={"recipe": {"epochs": 4}})
     out = tmp_path / "mean.onnx"
     command = ["ensemble", *map(str, paths), "--data", str(data), "--out", str(out), "--average-weights"]
     done = CliRunner().invoke(app, command)
@@ -143,10 +143,10 @@ def test_the_command_averages_weights(data: Path, tmp_path: Path):
 
 
 def test_weights_of_unlike_networks_are_not_averaged(tmp_path: Path):
-    one = member(tmp_path / "one.onnx", [9, -1, 0], learnt="network.slope")
+    one = member(tmp_path / "one.onnx", [9, -1, 0], learned="network.slope")
     with pytest.raises(TrainingError, match=r"network.head: none\), found float32 \[1, 3\]"):
-        averaged([one, member(tmp_path / "other.onnx", [9, -1, 0], learnt="network.head")])
-    turned = member(tmp_path / "turned.onnx", [1, 0, 0], tuple(reversed(CLASSES)), learnt="network.slope")
+        averaged([one, member(tmp_path / "other.onnx", [9, -1, 0], learned="network.head")])
+    turned = member(tmp_path / "turned.onnx", [1, 0, 0], tuple(reversed(CLASSES)), learned="network.slope")
     with pytest.raises(TrainingError, match="classes in the order of"):
         averaged([one, turned])
     graph = onnx.load_model_from_string(one.model)

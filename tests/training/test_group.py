@@ -101,7 +101,7 @@ def test_a_run_whose_worker_was_killed_goes_on_from_its_checkpoint(data: Path, t
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path):
-    """To the last digits, in a network without normalisations (each process has its own) on pictures as they are."""
+    """To the last digits, in a network without normalizations (each process has its own) on pictures as they are."""
     one, two = tmp_path / "one", tmp_path / "two"
     data = squares(tmp_path / "squares", per_class=16)
     train(data, one, parse_recipe(tomli.loads(EXACT), "recipe"))

@@ -100,7 +100,7 @@ def test_other_classes_start_afresh(tmp_path: Path, caplog: pytest.LogCaptureFix
     before = small.get_parameter("head.weight").clone()
     load_initial(small, tmp_path / "wide.onnx", IMAGES)
     assert torch.equal(small.get_parameter("head.weight"), before)
-    assert "head of another shape than this network's; learnt afresh" in caplog.text
+    assert "head of another shape than this network's; learned afresh" in caplog.text
 
 
 def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):

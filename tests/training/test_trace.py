@@ -34,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Colour pictures that differ in every channel."""
+    """Color pictures that differ in every channel."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for label in CLASSES:
@@ -79,11 +79,11 @@ def test_a_bundle_agrees_with_the_weights_it_was_made_of(bundle: Bundle, weights
     )
 
 
-def test_swapped_colours_show_in_the_crop_and_not_in_the_tensor(bundle: Bundle, weights: Path, data: Path):
+def test_swapped_colors_show_in_the_crop_and_not_in_the_tensor(bundle: Bundle, weights: Path, data: Path):
     other = changed(bundle, input=bundle.manifest.input.model_copy(update={"color": "bgr"}))
     found = {c.name: c for c in trace(other, weights, open_dataset(data, "validation"))}
     assert found["crop"].passed is False
-    assert "colour: the bundle bgr, training rgb" in found["crop"].detail
+    assert "color: the bundle bgr, training rgb" in found["crop"].detail
     assert found["tensor"].passed
     assert found["logits"].passed
 

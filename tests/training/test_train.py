@@ -1,4 +1,4 @@
-"""Training on a task that can be learnt in seconds: bright, dark and striped squares."""
+"""Training on a task that can be learned in seconds: bright, dark and striped squares."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_a_teacher_says_the_same_as_a_run_and_as_a_bundle(data: Path, tmp_path: 
     )
     images, order = found.train.images[:40], ("striped", "bright", "dark")
     logits = tensors.predict_logits(network, images, "fp32")[:, [2, 0, 1]]
-    inputs = tensors.normalise(tensors.to_tensor(images))
+    inputs = tensors.normalize(tensors.to_tensor(images))
     for teacher, temperature in ((tmp_path / "run", 1.0), (tmp_path / "b.onnx", 0.5)):
         panel = open_panel([teacher, teacher], order, spec, images, torch.device("cpu"))
         torch.testing.assert_close(panel.ask(inputs), (logits / temperature).softmax(1), atol=1e-4, rtol=1e-4)
@@ -328,10 +328,10 @@ def test_a_class_in_one_split_only_is_refused(tmp_path: Path):
 def test_a_class_with_one_picture_is_mentioned_and_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     root = squares(tmp_path / "data")
     for split, level in (("train", 128), ("validation", 120)):
-        (root / split / "grey").mkdir()
-        Image.fromarray(np.full((16, 16), level, np.uint8)).save(root / split / "grey" / "only.png")
+        (root / split / "gray").mkdir()
+        Image.fromarray(np.full((16, 16), level, np.uint8)).save(root / split / "gray" / "only.png")
     train(root, tmp_path / "run", RECIPE.model_copy(update={"balance": 0.5}))
-    assert "few training pictures: grey (1)" in caplog.text
+    assert "few training pictures: gray (1)" in caplog.text
     assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9
 
 
@@ -466,7 +466,7 @@ def test_blur_and_low_resolution_take_the_fine_grain(changes: dict[str, float]):
     torch.testing.assert_close(found.mean(dim=(1, 2, 3)), grain.mean(dim=(1, 2, 3)), atol=0.02, rtol=0)
 
 
-def test_erasing_blanks_one_rectangle_with_one_grey():
+def test_erasing_blanks_one_rectangle_with_one_gray():
     grain = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(0))
     recipe = OFF.model_copy(update={"flip": False, "erase_share": 1})
     changed = (augment(grain, recipe, torch.Generator().manual_seed(1)) - grain).abs() > 1e-4
@@ -474,7 +474,7 @@ def test_erasing_blanks_one_rectangle_with_one_grey():
         ys, xs = torch.nonzero(picture, as_tuple=True)
         area = int(ys.max() - ys.min() + 1) * int(xs.max() - xs.min() + 1)
         assert area <= 0.3 * 48 * 48
-        assert len(ys) > 0.95 * area  # but where the grey happens to be the picture's
+        assert len(ys) > 0.95 * area  # but where the gray happens to be the picture's
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -603,13 +603,13 @@ def test_a_run_becomes_a_bundle_that_verifies(run: Path, data: Path, tmp_path: P
     network = build_network(SMALL, 1, 3, 16)
     images = load_training_data(data, tensors.input_spec(RECIPE), run / "cache").train.images
     load_initial(
-        network, tmp_path / "squares.onnx", tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
+        network, tmp_path / "squares.onnx", tensors.normalize(torch.from_numpy(images[:, None, ..., 0] / 255).float())
     )
     found = tensors.predict_logits(network, images, "fp32").numpy()
     np.testing.assert_allclose(found, Session(bundle, threads=1).run(np.array(images))[1], atol=1e-3)
-    network.train()  # and its normalisations know the statistics of the pictures
+    network.train()  # and its normalizations know the statistics of the pictures
     with torch.no_grad():
-        trained = network(tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
+        trained = network(tensors.normalize(torch.from_numpy(images[:, None, ..., 0] / 255).float())).numpy()
     np.testing.assert_allclose(trained, found, atol=1e-2)
 
     with pytest.raises(TrainingError, match=r"not the weights of this recipe's network .*stages\.0\.conv1\.weight is"):
@@ -643,7 +643,7 @@ def test_another_stem_and_head_start_afresh(
         source = tmp_path / "squares.onnx"
         exporting.export_run(run, data, source, "squares", "drawn squares", "CC0", 60)
     images = load_training_data(data, tensors.input_spec(RECIPE), run / "cache").train.images
-    pictures = tensors.normalise(torch.from_numpy(images[:, None, ..., 0] / 255).float())
+    pictures = tensors.normalize(torch.from_numpy(images[:, None, ..., 0] / 255).float())
     network = build_network(SMALL.model_copy(update={"stem": "stride"}), 1, 5, 16)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     load_initial(network, source, pictures)
@@ -680,9 +680,9 @@ def test_pictures_may_start_small_and_grow(data: Path, tmp_path: Path):
 
 
 def test_noise_may_come_to_a_share_of_the_pictures():
-    grey = torch.full((400, 1, 16, 16), 0.5)
+    gray = torch.full((400, 1, 16, 16), 0.5)
     recipe = OFF.model_copy(update={"noise": 0.1, "noise_share": 0.25})
-    spread = augment(grey, recipe, torch.Generator().manual_seed(0)).std(dim=(1, 2, 3))
+    spread = augment(gray, recipe, torch.Generator().manual_seed(0)).std(dim=(1, 2, 3))
     assert 0.18 < float((spread > 0).float().mean()) < 0.32
     assert float(spread.max()) < 0.12
 

@@ -51,9 +51,9 @@ class Wavering:
 
 @pytest.fixture
 def crops(astronaut: Path) -> np.ndarray:
-    """30 grey crops of a face, each in another light."""
-    grey = np.asarray(PillowImage.open(astronaut).convert("L").resize((48, 48)))
-    return np.stack([np.clip(grey.astype(int) + 2 * n, 0, 255).astype(np.uint8)[..., None] for n in range(30)])
+    """30 gray crops of a face, each in another light."""
+    gray = np.asarray(PillowImage.open(astronaut).convert("L").resize((48, 48)))
+    return np.stack([np.clip(gray.astype(int) + 2 * n, 0, 255).astype(np.uint8)[..., None] for n in range(30)])
 
 
 def test_training_sees_what_inference_cuts(crops: np.ndarray):
@@ -68,7 +68,7 @@ def test_training_sees_what_inference_cuts(crops: np.ndarray):
 
     x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     still = OFF.model_copy(update={"flip": False})
-    for seed in itertools.count():  # until the batch has grey around it, as the canvas has
+    for seed in itertools.count():  # until the batch has gray around it, as the canvas has
         seen = augment(x, still, torch.Generator().manual_seed(seed), torch.from_numpy(views))[:, 0].numpy() * 255
         if (off := np.abs(seen - wanted).mean()) < 4:
             break

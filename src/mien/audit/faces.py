@@ -52,7 +52,7 @@ def _views(image: Image) -> Iterator[Image]:
 
 
 def _on_canvas(image: Image, side: int) -> Image:
-    """The picture with `side` as its longer side, amid its own mean grey: detectors want room around a tight crop."""
+    """The picture with `side` as its longer side, amid its own mean gray: detectors want room around a tight crop."""
     scale = side / max(image.shape[:2])
     resized = (enlarge_smoothly if scale > 1 else resize)(image, *size_for(image, scale))
     return padded(resized, side // 2, side // 2, int(resized.mean()))

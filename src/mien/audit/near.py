@@ -142,14 +142,14 @@ def _correlations(thumbnails: Thumbnails, first: Rows, second: Rows, turn: int) 
     found = np.empty(len(first), np.float64)
     for start in range(0, len(first), PIXEL_CHUNK):
         part = slice(start, start + PIXEL_CHUNK)
-        one = _centred(thumbnails[first[part]])
-        other = _centred(turned(thumbnails[second[part]], turn))
+        one = _centered(thumbnails[first[part]])
+        other = _centered(turned(thumbnails[second[part]], turn))
         lengths = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
         found[part] = np.clip((one * other).sum(axis=1) / lengths, -1, 1)
     return found
 
 
-def _centred(thumbnails: Thumbnails) -> NDArray[np.float64]:
+def _centered(thumbnails: Thumbnails) -> NDArray[np.float64]:
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
     return flat - flat.mean(axis=1, keepdims=True)
 

@@ -10,7 +10,7 @@ from mien.dataset import Sample
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A labelled picture and the split it stands in."""
+    """A labeled picture and the split it stands in."""
 
     split: str
     sample: Sample

@@ -26,7 +26,7 @@ from mien.model.session import Session
 from mien.progress import SILENT, PartOfProgress, Progress
 
 BLANK_SPREAD = 4.0
-"""A picture whose grey levels (0..255) have a smaller standard deviation is blank."""
+"""A picture whose gray levels (0..255) have a smaller standard deviation is blank."""
 
 CHUNK = 256
 MAX_THREADS = 8
@@ -145,7 +145,7 @@ def _faces(pictures: list[Picture], detector: Detector, limit: int | None, progr
 def _label_split(splits: Sequence[Split], wanted: str) -> tuple[Split | None, list[str]]:
     """The split to check, and what to say about it."""
     by_name = {s.name: s for s in splits}
-    seen = "the model may have been trained on them, and agrees with mistakes that it has learnt"
+    seen = "the model may have been trained on them, and agrees with mistakes that it has learned"
     if wanted and wanted not in by_name and ONE_SPLIT not in by_name:
         raise DatasetError(f"{splits[0].root}: no split {wanted!r} to check labels in, only {', '.join(by_name)}")
     name = next((n for n in chain([wanted] if wanted else ["validation", "test"], [ONE_SPLIT]) if n in by_name), None)

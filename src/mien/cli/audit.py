@@ -1,4 +1,4 @@
-"""`mien audit`: what is wrong with a labelled data set -> a table, JSON, a page, a list of what to leave out."""
+"""`mien audit`: what is wrong with a labeled data set -> a table, JSON, a page, a list of what to leave out."""
 
 from __future__ import annotations
 

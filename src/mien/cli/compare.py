@@ -1,4 +1,4 @@
-"""`mien compare`: two models on the same labelled data -> which is better, and whether that is more than chance."""
+"""`mien compare`: two models on the same labeled data -> which is better, and whether that is more than chance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def compare(
     ] = False,
     threads: ThreadsOption = 0,
 ) -> None:
-    """Compare two models on the same labelled pictures: a paired test, where they disagree, and on which faces.
+    """Compare two models on the same labeled pictures: a paired test, where they disagree, and on which faces.
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """

@@ -1,4 +1,4 @@
-"""`mien data import`: data sets as published -> labelled folders."""
+"""`mien data import`: data sets as published -> labeled folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mien.cli.progress import ProgressBar
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(help="Bring data sets into labelled folders.", no_args_is_help=True)
+    group = typer.Typer(help="Bring data sets into labeled folders.", no_args_is_help=True)
     group.command("import", epilog="Example: mien data import fer2013.csv --votes fer2013new.csv --out data/fer2013")(
         import_
     )

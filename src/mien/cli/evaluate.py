@@ -1,4 +1,4 @@
-"""`mien evaluate`: a model on labelled data -> the course's lines, a table, JSON, a page."""
+"""`mien evaluate`: a model on labeled data -> the course's lines, a table, JSON, a page."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def evaluate(
     mean: MeanOption = "",
     std: StdOption = "",
 ) -> None:
-    """Measure a model on labelled pictures. The first two lines are the course's: accuracy (precision), then recall.
+    """Measure a model on labeled pictures. The first two lines are the course's: accuracy (precision), then recall.
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """

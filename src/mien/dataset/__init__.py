@@ -1,4 +1,4 @@
-"""Labelled data sets: class folders, CSV tables, `fer2013.csv`, FER+ votes."""
+"""Labeled data sets: class folders, CSV tables, `fer2013.csv`, FER+ votes."""
 
 from mien.dataset.fer2013 import ImportReport, import_fer2013
 from mien.dataset.folders import read_split

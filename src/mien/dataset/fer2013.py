@@ -1,4 +1,4 @@
-"""`fer2013.csv` (and FER+'s `fer2013new.csv`) -> labelled folders.
+"""`fer2013.csv` (and FER+'s `fer2013new.csv`) -> labeled folders.
 
 The two files are read as their publishers distribute them: columns `emotion`, `pixels` and `Usage` in any order, the
 class as an index into `FER2013_ORDER` or as a name, and FER+'s vote counts in the same row order.

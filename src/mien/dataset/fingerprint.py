@@ -28,7 +28,7 @@ TURNS = (
 """What `turned` does, by number; turns are counter-clockwise and follow the mirroring."""
 
 Thumbnails = NDArray[np.uint8]
-"""uint8 `[N, SIDE_PX, SIDE_PX]`, grey."""
+"""uint8 `[N, SIDE_PX, SIDE_PX]`, gray."""
 
 Spectra = NDArray[np.float32]
 """float32 `[N, FREQUENCIES ** 2 - 1]`, rows of length 1, the lowest frequencies first; 0 without contrast."""
@@ -43,7 +43,7 @@ def pixel_key(image: Image) -> str:
 
 
 def thumbnail(image: Image) -> NDArray[np.uint8]:
-    """uint8 `[SIDE_PX, SIDE_PX]`, grey; the whole picture, squeezed into a square."""
+    """uint8 `[SIDE_PX, SIDE_PX]`, gray; the whole picture, squeezed into a square."""
     gray = to_gray(image)
     return (shrink if min(gray.shape) >= SIDE_PX else resize)(gray, SIDE_PX, SIDE_PX)
 

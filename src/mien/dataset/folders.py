@@ -1,4 +1,4 @@
-"""Labelled folders: DATA/<split>/<class>/picture, or DATA/<class>/picture for a set with one split."""
+"""Labeled folders: DATA/<split>/<class>/picture, or DATA/<class>/picture for a set with one split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOTES_FILE = "votes.csv"
 
 
 def read_split(root: Path, split: str) -> Split:
-    """Read one split of a labelled folder.
+    """Read one split of a labeled folder.
 
     Args:
         root: the data set; holds `<split>/<class>/` folders, or `<class>/` folders (then every split is the whole).
@@ -58,7 +58,7 @@ def split_folder(root: Path, split: str) -> Path:
     split = known_split(split)
     if not root.is_dir():
         raise DatasetError(
-            f"{root}: expected a folder of labelled pictures, found {'a file' if root.exists() else 'nothing'}"
+            f"{root}: expected a folder of labeled pictures, found {'a file' if root.exists() else 'nothing'}"
         )
     found = splits_among(p.name for p in _folders(root))
     names = found.get(split, [])

@@ -1,4 +1,4 @@
-"""What a labelled data set is, whatever layout it came from."""
+"""What a labeled data set is, whatever layout it came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONE_SPLIT = "all"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture.
+    """One labeled picture.
 
     `label` is a canonical class name. `votes` counts how many annotators chose each class (canonical names; empty
     when the data set has no votes). `metadata` holds the other columns of a CSV data set, as text.

@@ -15,7 +15,7 @@ def check_training_data(root: Path) -> None:
         DatasetError: nothing is there, or not both splits.
     """
     if not root.exists():
-        raise DatasetError(f"{root}: expected a folder of labelled pictures, or a CSV of their paths; found nothing")
+        raise DatasetError(f"{root}: expected a folder of labeled pictures, or a CSV of their paths; found nothing")
     for split in ("train", "validation"):
         if not has_split(root, split):
             what = "row of split" if root.is_file() else "folder"

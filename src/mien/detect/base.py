@@ -52,7 +52,7 @@ def check_image(image: Image) -> None:
         shape = ", ".join(map(str, image.shape))
         raise DetectorError(
             f"expected a picture as a uint8 array [H, W, 3], BGR; found {image.dtype} [{shape}]"
-            " (a grey picture becomes BGR with np.repeat(gray[..., None], 3, axis=2))"
+            " (a gray picture becomes BGR with np.repeat(gray[..., None], 3, axis=2))"
         )
     if image.size == 0:
         raise DetectorError(f"expected a picture of at least 1 x 1 pixel; found {image.shape[1]} x {image.shape[0]}")

@@ -77,12 +77,12 @@ def compare(
 ) -> Comparison:
     """Measure two models on a split, over the classes that both and the data share.
 
-    Each model's probabilities are restricted to these classes and renormalised, so that none is punished or spared for
+    Each model's probabilities are restricted to these classes and renormalized, so that none is punished or spared for
     answers the other cannot give.
 
     Args:
         a, b: bundles (opened here on every core) or open sessions; the same model twice is measured once.
-        split: labelled pictures; each is taken as one cropped face unless there is a detector.
+        split: labeled pictures; each is taken as one cropped face unless there is a detector.
         detector: finds the face, for both models; a photo without one is an error of both.
         shared_only: leave out samples of classes that not both models know, instead of refusing them.
         resamples: of the bootstrap intervals, seeded with `seed`.

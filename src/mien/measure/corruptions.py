@@ -43,7 +43,7 @@ def _blur(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.gene
 
 
 def _noise(image: Image, level: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    # One value for all three channels: independent ones would half average out when the model sees grey.
+    # One value for all three channels: independent ones would half average out when the model sees gray.
     return image + rng.normal(0, (6, 12, 20, 30, 45)[level], (*image.shape[:2], 1))
 
 

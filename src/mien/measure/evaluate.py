@@ -161,7 +161,7 @@ def evaluate(
 
     Args:
         model: a bundle (opened here on every core) or an open session.
-        split: labelled pictures; each is taken as one cropped face unless there is a detector.
+        split: labeled pictures; each is taken as one cropped face unless there is a detector.
         detector: finds the face in whole photos; the best-scoring one counts, and no face is an error.
         train: the training split: pictures of `split` that repeat in it, pixel for pixel, are counted, and the accuracy
             without them given. Its unreadable pictures are passed over.

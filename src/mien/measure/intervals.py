@@ -36,9 +36,9 @@ def wilson(hits: int, samples: int, level: float = LEVEL) -> Estimate:
         return Estimate(math.nan, math.nan, math.nan)
     z = NormalDist().inv_cdf(0.5 + level / 2)
     share, scale = hits / samples, 1 + z**2 / samples
-    centre = (share + z**2 / (2 * samples)) / scale
+    center = (share + z**2 / (2 * samples)) / scale
     reach = z * math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2)) / scale
-    return Estimate(share, min(max(centre - reach, 0.0), share), max(min(centre + reach, 1.0), share))
+    return Estimate(share, min(max(center - reach, 0.0), share), max(min(center + reach, 1.0), share))
 
 
 def resample(confusion: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:

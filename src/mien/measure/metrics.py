@@ -177,7 +177,7 @@ def reliability_curve(truth: Truth, probabilities: Probabilities, bins: int = 15
 
 
 def restrict(truth: Truth, probabilities: Probabilities, columns: list[int]) -> tuple[Truth, Probabilities]:
-    """Only the samples whose truth is one of `columns`, their probabilities over these alone, renormalised.
+    """Only the samples whose truth is one of `columns`, their probabilities over these alone, renormalized.
 
     Returns:
         truth `[M]` as positions in `columns`, and probabilities `[M, len(columns)]`.

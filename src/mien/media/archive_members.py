@@ -18,7 +18,7 @@ MAX_RATIO = 200
 """Most that may be unpacked, as a multiple of what is packed: far above photos, far below what bombs need."""
 
 FREE_BYTES = 10_000_000
-"""Up to here the ratio does not count: a drawing in few colours packs better than any photo."""
+"""Up to here the ratio does not count: a drawing in few colors packs better than any photo."""
 
 MAX_MEMBERS = 1_000_000
 """Most members of one archive: the names of most are held in memory."""

@@ -76,7 +76,7 @@ def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated:
     """Decode one picture, or each frame of an animated GIF, WebP, PNG or AVIF.
 
     EXIF orientation is applied; more than 8 bits are brought to 8 by the range that the picture uses; alpha is laid
-    over white; palette, grey and CMYK become BGR. Of a TIFF with several pages the first is read, and `Frame.note` says
+    over white; palette, gray and CMYK become BGR. Of a TIFF with several pages the first is read, and `Frame.note` says
     so.
 
     Args:
@@ -144,7 +144,7 @@ def _image(picture: PillowImage.Image, data: bytes, truncated: bool) -> tuple[Im
             raise
     with _partial():
         image = to_bgr(_identify(data))
-    return image, "truncated: the missing part is grey or black"
+    return image, "truncated: the missing part is gray or black"
 
 
 @cache

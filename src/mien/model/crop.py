@@ -24,7 +24,7 @@ def cut(image: Image, faces: Sequence[Face], spec: CropSpec, target: InputSpec) 
         image: uint8 `[H, W, 3]`, BGR.
         faces: N faces, boxes and landmarks in the frame's pixels; N may be 0.
         spec: margin, alignment and kernel, from the model's manifest.
-        target: size and colour of the crops, from the model's manifest.
+        target: size and color of the crops, from the model's manifest.
 
     Returns:
         uint8 `[N, target.height, target.width, target.channels]`.
@@ -42,7 +42,7 @@ def whole_face(image: Image) -> Face:
 
 
 def square_of(face: Face, spec: CropSpec) -> tuple[float, float, float, float]:
-    """The model's square view: centre x, centre y, side (pixels of the frame) and angle (radians)."""
+    """The model's square view: center x, center y, side (pixels of the frame) and angle (radians)."""
     x1, y1, x2, y2 = face.box_xyxy
     framing = spec.framing(face.detector)
     side = max(framing.margin * framing.length_of(x2 - x1, y2 - y1), 1.0)
@@ -53,10 +53,10 @@ def square_of(face: Face, spec: CropSpec) -> tuple[float, float, float, float]:
 
 
 def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Image:
-    centre_x, centre_y, side, angle = square_of(face, spec)
+    center_x, center_y, side, angle = square_of(face, spec)
     reach = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
-    left, right = _span(centre_x, reach, image.shape[1])
-    top, bottom = _span(centre_y, reach, image.shape[0])
+    left, right = _span(center_x, reach, image.shape[1])
+    top, bottom = _span(center_y, reach, image.shape[0])
     region = _recolor(image[top:bottom, left:right], target)
 
     # Shrink by area averaging first, so that the warp below never skips pixels; the warp alone would alias.
@@ -67,7 +67,7 @@ def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Ima
         region = shrink(region, *small_size)
     to_small_x, to_small_y = small_size[0] / (right - left), small_size[1] / (bottom - top)
 
-    # Output pixel -> region pixel. Continuous coordinates put pixel i's centre at i + 0.5.
+    # Output pixel -> region pixel. Continuous coordinates put pixel i's center at i + 0.5.
     step_x, step_y = side / target.width, side / target.height
     cos, sin = math.cos(angle), math.sin(angle)
     linear = np.array(
@@ -76,16 +76,16 @@ def _cut_one(image: Image, face: Face, spec: CropSpec, target: InputSpec) -> Ima
             [sin * step_x * to_small_y, cos * step_y * to_small_y],
         ]
     )
-    origin = np.array([(centre_x - left) * to_small_x, (centre_y - top) * to_small_y])
+    origin = np.array([(center_x - left) * to_small_x, (center_y - top) * to_small_y])
     offset = origin + linear @ np.array([0.5 - target.width / 2, 0.5 - target.height / 2]) - 0.5
     crop = warp(region, np.column_stack([linear, offset]), target.width, target.height)
     return crop.reshape(target.height, target.width, target.channels)
 
 
-def _span(centre: float, reach: float, size: int) -> tuple[int, int]:
-    """The pixels from centre - reach to centre + reach that lie in 0..size, at least one."""
-    low = min(max(math.floor(centre - reach + 1e-6), 0), size - 1)
-    return low, min(max(math.ceil(centre + reach - 1e-6), low + 1), size)
+def _span(center: float, reach: float, size: int) -> tuple[int, int]:
+    """The pixels from center - reach to center + reach that lie in 0..size, at least one."""
+    low = min(max(math.floor(center - reach + 1e-6), 0), size - 1)
+    return low, min(max(math.ceil(center + reach - 1e-6), low + 1), size)
 
 
 def _recolor(image: Image, target: InputSpec) -> Pixels:

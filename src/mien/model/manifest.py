@@ -51,7 +51,7 @@ class _Part(BaseModel):
 class InputSpec(_Part):
     """The input tensor: `[N, H, W, C]` or `[N, C, H, W]`, N dynamic.
 
-    A bundle made by mien takes uint8 `NHWC` and normalises inside its graph. `scale`, `mean` and `std` are for other
+    A bundle made by mien takes uint8 `NHWC` and normalizes inside its graph. `scale`, `mean` and `std` are for other
     people's float models: the tensor is then `(pixel * scale - mean) / std`, `mean` and `std` per channel.
     """
 
@@ -71,7 +71,7 @@ class InputSpec(_Part):
         if (self.color == "gray") != (self.channels == 1):
             raise ValueError(f"color {self.color!r} does not go with channels {self.channels}")
         if self.dtype == "uint8" and (self.scale != 1.0 or self.mean or self.std):
-            raise ValueError("scale, mean and std are for dtype 'float32'; a uint8 model normalises inside its graph")
+            raise ValueError("scale, mean and std are for dtype 'float32'; a uint8 model normalizes inside its graph")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) != self.channels:
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
@@ -94,8 +94,8 @@ class OutputSpec(_Part):
 class Framing(_Part):
     """How the model's square view of a face follows from one detector's box.
 
-    The square's side is `margin` x a length of the box: its longer side, or the geometric mean of both. Its centre is
-    the box's centre moved by `shift_xy` (as fractions of the square's side, along the face's own axes once the eyes are
+    The square's side is `margin` x a length of the box: its longer side, or the geometric mean of both. Its center is
+    the box's center moved by `shift_xy` (as fractions of the square's side, along the face's own axes once the eyes are
     level).
     """
 

@@ -57,7 +57,7 @@ class Prior:
 
     @property
     def is_training(self) -> bool:
-        """Whether it leaves the answers as they were learnt."""
+        """Whether it leaves the answers as they were learned."""
         return self.name == TRAINING or not self.strength
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Prior:
         """What to add to each class's log probability: float32 `[K]`, or None where nothing changes.
 
         Args:
-            answer: whose prior was learnt.
+            answer: whose prior was learned.
             model: its model's name, for errors.
 
         Raises:
@@ -81,10 +81,10 @@ class Prior:
                 f"model {model!r} does not say how common each class was in its training, so no other prior can take "
                 "its place; leave the prior as it is (training), or export the model again with this version"
             )
-        learnt = np.array([answer.prior[c] for c in answer.classes], np.float64)
-        wanted = np.ones(len(learnt)) if self.name == EVEN else self._of(answer.classes)
+        learned = np.array([answer.prior[c] for c in answer.classes], np.float64)
+        wanted = np.ones(len(learned)) if self.name == EVEN else self._of(answer.classes)
         with np.errstate(divide="ignore"):  # a class that cannot come: its log is -inf, its probability 0
-            logs = np.log(wanted / wanted.sum()) - np.log(learnt / learnt.sum())
+            logs = np.log(wanted / wanted.sum()) - np.log(learned / learned.sum())
         return (self.strength * logs).astype(np.float32)
 
     def _of(self, classes: Sequence[str]) -> NDArray[np.float64]:

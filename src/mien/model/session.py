@@ -42,7 +42,7 @@ class Session:
 
     Raises:
         BundleError: the graph cannot be loaded, there is no such answer, or another prior is wanted and the bundle
-            does not say which one it learnt.
+            does not say which one it learned.
         DeviceError: the device cannot be used.
         DatasetError: a prior that does not go with the answer's classes.
         BundleMismatch: the graph's tensors are not those of the manifest.

@@ -1,4 +1,4 @@
-"""Faces made unrecognisable, in one picture or through a video."""
+"""Faces made unrecognizable, in one picture or through a video."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ class FaceBlur:
 def _blur(canvas: Image, face: Face) -> None:
     x1, y1, x2, y2 = face.box_xyxy
     half_w, half_h = (x2 - x1) * (0.5 + MARGIN), (y2 - y1) * (0.5 + MARGIN)
-    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
-    left, right = (round(min(max(centre_x + d, 0), canvas.shape[1])) for d in (-half_w, half_w))
-    top, bottom = (round(min(max(centre_y + d, 0), canvas.shape[0])) for d in (-half_h, half_h))
+    center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
+    left, right = (round(min(max(center_x + d, 0), canvas.shape[1])) for d in (-half_w, half_w))
+    top, bottom = (round(min(max(center_y + d, 0), canvas.shape[0])) for d in (-half_h, half_h))
     if left >= right or top >= bottom or half_w <= 0 or half_h <= 0:
         return
     region = canvas[top:bottom, left:right]
-    # How far out each pixel's centre lies: 1 on the ellipse; the corners of the box lie at `inner`.
-    x = (np.arange(left, right, dtype=np.float32) + 0.5 - centre_x) / half_w
-    y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - centre_y) / half_h
+    # How far out each pixel's center lies: 1 on the ellipse; the corners of the box lie at `inner`.
+    x = (np.arange(left, right, dtype=np.float32) + 0.5 - center_x) / half_w
+    y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - center_y) / half_h
     distance, inner = np.hypot(x[None, :], y[:, None]), np.sqrt(0.5) / (0.5 + MARGIN)
     alpha = np.clip((1 - distance) / (1 - inner), 0, 1)[..., None]
     region[...] = np.rint(region * (1 - alpha) + _without_detail(region, 2 * max(half_w, half_h)) * alpha)

@@ -22,9 +22,9 @@ from mien.records import Expression, Image, Reading
 Color = tuple[int, int, int]
 """`(red, green, blue)`, 0..255, as Pillow has it."""
 
-# Okabe and Ito's palette, told apart with every common colour blindness (https://jfly.uni-koeln.de/color/).
+# Okabe and Ito's palette, told apart with every common color blindness (https://jfly.uni-koeln.de/color/).
 _ORANGE, _SKY, _GREEN, _YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
-_BLUE, _VERMILION, _PURPLE, _GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (187, 187, 187)
+_BLUE, _VERMILION, _PURPLE, _GRAY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (187, 187, 187)
 
 COLORS: dict[str, Color] = {
     "angry": _VERMILION,
@@ -32,11 +32,11 @@ COLORS: dict[str, Color] = {
     "disgust": _GREEN,
     "fear": _PURPLE,
     "happy": _YELLOW,
-    "neutral": _GREY,
+    "neutral": _GRAY,
     "sad": _BLUE,
     "surprise": _SKY,
 }
-"""Each expression's colour, the same in every picture; a class not named here takes one of them by its name's CRC."""
+"""Each expression's color, the same in every picture; a class not named here takes one of them by its name's CRC."""
 
 MIN_TAG_PX, MIN_BARS_PX = 7, 9
 """Text smaller than this is left out: it could not be read."""
@@ -78,7 +78,7 @@ TOO_SMALL, NO_ROOM = "the face is too small to read them", "they would hide anot
 
 
 def annotate(image: Image, readings: Sequence[Reading], barless: Counter[str] | None = None) -> Image:
-    """Draw every reading: a box in its expression's colour, a tag with its label and percentage, bars of all classes.
+    """Draw every reading: a box in its expression's color, a tag with its label and percentage, bars of all classes.
 
     An unsure reading has a question mark in its tag, and of its box only the corners.
 
@@ -130,7 +130,7 @@ def write_picture(image: Image, path: Path) -> None:
 
 
 def color_of(label: str) -> Color:
-    """The colour of a class: from `COLORS`, or one of those picked by its name, the same in every run."""
+    """The color of a class: from `COLORS`, or one of those picked by its name, the same in every run."""
     choices = list(COLORS.values())
     return COLORS.get(label.lower(), choices[zlib.crc32(label.encode("utf-8", "replace")) % len(choices)])
 
@@ -289,7 +289,7 @@ def _bars(pairs: Sequence[tuple[str, float]], px: int) -> PillowImage.Image:
 
 
 def _fill(canvas: Image, rect: _Rect, color: Color, strength: float) -> None:
-    """Blend a colour over the part of a rectangle that lies in the frame; strength 1 covers."""
+    """Blend a color over the part of a rectangle that lies in the frame; strength 1 covers."""
     region = canvas[max(rect.y1, 0) : max(rect.y2, 0), max(rect.x1, 0) : max(rect.x2, 0)]
     region[...] = np.rint(region * (1 - strength) + np.array(color[::-1]) * strength)
 

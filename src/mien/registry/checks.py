@@ -37,7 +37,7 @@ def check_candidate(
         candidate: the bundle that is to serve.
         current: the one that serves now; None: none does.
         new_classes: let the classes differ from those of `current`.
-        data: labelled pictures on which the candidate must not be worse than `current`; None: not compared.
+        data: labeled pictures on which the candidate must not be worse than `current`; None: not compared.
         detector: finds the faces in `data`; None: its pictures are faces.
         threads: CPU threads; 0 takes every core.
 

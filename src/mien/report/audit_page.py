@@ -76,7 +76,7 @@ class _Lazy:
 
     def __str__(self) -> str:
         images = "".join(
-            f'<img src="{face_url(p.sample.path)}" width="64" height="64" alt="picture labelled {escape(p.label)}">'
+            f'<img src="{face_url(p.sample.path)}" width="64" height="64" alt="picture labeled {escape(p.label)}">'
             for p in self._pictures
         )
         names = "".join(

@@ -1,7 +1,7 @@
 """Charts as SVG text: no script, nothing to load.
 
-Every chart has a view box 360 wide, so that text keeps its size from a phone's width up. Colours are Okabe and Ito's
-(https://jfly.uni-koeln.de/color/), and no difference is told by colour alone.
+Every chart has a view box 360 wide, so that text keeps its size from a phone's width up. Colors are Okabe and Ito's
+(https://jfly.uni-koeln.de/color/), and no difference is told by color alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LINES = (
     (BLUE, ""), (VERMILION, "7 3"), ("#007A5A", "2 2"), ("#A14F7F", "9 3 2 3"), ("#8A6100", "12 4"), ("#3B7EA1", "4 4"),
     ("#1a1a1a", "1 3"),
 )  # fmt: skip
-"""Colour and dash pattern of each class's curve; darker shades of the palette where the original is faint on white."""
+"""Color and dash pattern of each class's curve; darker shades of the palette where the original is faint on white."""
 
 MAX_POINTS = 150
 """About so many points are drawn of a curve: more would not be seen."""

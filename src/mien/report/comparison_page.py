@@ -155,7 +155,7 @@ def _face(comparison: Comparison, position: int) -> str:
         _answer(name, evaluation, int(rows[position]), sample.label) for name, evaluation, rows in _sides(comparison)
     )
     return (
-        f'<figure><img src="{face_url(sample.path, face)}" width="64" height="64" alt="face labelled '
+        f'<figure><img src="{face_url(sample.path, face)}" width="64" height="64" alt="face labeled '
         f'{escape(sample.label)}"><figcaption>is {escape(sample.label)}{lines}</figcaption></figure>'
     )
 

@@ -68,7 +68,7 @@ def remarks(comparison: Comparison) -> list[str]:
         if evaluation.match.model_only:
             lines.append(
                 f"{name} also knows {', '.join(evaluation.match.model_only)}: its probabilities were restricted to "
-                f"{classes} and renormalised."
+                f"{classes} and renormalized."
             )
     if comparison.left_out:
         lines.append(

@@ -130,7 +130,7 @@ def _face(evaluation: Evaluation, position: int) -> str:
     note = "" if right else f"<small>is {escape(label)}</small>"
     return (
         f'<figure class="{"hit" if right else "miss"}"><img src="{faces.thumbnail(evaluation, position)}" width="64" '
-        f'height="64" alt="face labelled {escape(label)}"><figcaption>{"" if right else "✗ "}{escape(best)}'
+        f'height="64" alt="face labeled {escape(label)}"><figcaption>{"" if right else "✗ "}{escape(best)}'
         f"<br>{row.max():.0%}{note}</figcaption></figure>"
     )
 

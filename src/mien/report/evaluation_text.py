@@ -79,7 +79,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if match.model_only:
         found.append(
             f"The data has no {', '.join(match.model_only)}: the model's probabilities were restricted to "
-            f"{', '.join(match.classes)} and renormalised."
+            f"{', '.join(match.classes)} and renormalized."
         )
     if match.data_only:
         found.append(f"The model does not know {', '.join(match.data_only)}: samples of these were left out.")

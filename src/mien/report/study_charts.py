@@ -1,4 +1,4 @@
-"""Charts of a study. Their colours stand in study.css, so that they are readable on light and on dark."""
+"""Charts of a study. Their colors stand in study.css, so that they are readable on light and on dark."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def thumbnail(evaluation: Evaluation, position: int) -> str:
 
 
 def face_url(path: Path, face: Face | None = None) -> str:
-    """A `data:` URL of a face (None: the whole picture), 48 x 48, grey where it is; "" if its file cannot be read."""
+    """A `data:` URL of a face (None: the whole picture), 48 x 48, gray where it is; "" if its file cannot be read."""
     try:
         image = next(read_image(path)).pixels
     except MediaError:

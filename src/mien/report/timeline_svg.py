@@ -1,4 +1,4 @@
-"""A timeline as a figure: one lane a track, time to the right, the most probable expression as colour and height."""
+"""A timeline as a figure: one lane a track, time to the right, the most probable expression as color and height."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def notes(timeline: Timeline, choice: Choice, finest_s: float | None = None) -> 
     mean = f"{mean_s:.2g} s"
     closer = f" (zoomed in, of {finest_s:.2g} s)" if finest_s and finest_s < mean_s else ""
     yield (
-        f"Colour: the most probable expression. Height: its probability, 0 to 100 %, smoothed, mean of {mean}{closer}. "
+        f"Color: the most probable expression. Height: its probability, 0 to 100 %, smoothed, mean of {mean}{closer}. "
         "Names: episodes. Pale: face in view. Washed out: unsure, no expression reaches half."
     )
     if choice.brief:
@@ -205,7 +205,7 @@ def clean(text: str) -> str:
 
 
 def hex_color(label: str) -> str:
-    """A class's colour as #rrggbb."""
+    """A class's color as #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*color_of(label))
 
 
@@ -243,7 +243,7 @@ def _lane(timeline: Timeline, lane: Lane, frame: Frame) -> Iterator[str]:
 
 
 def _legend(classes: Sequence[str]) -> tuple[str, int]:
-    """Colours with their names, in as many rows as they need; and where what follows begins."""
+    """Colors with their names, in as many rows as they need; and where what follows begins."""
     parts: list[str] = []
     x, y = float(_FACE_X), 52
     for label in classes:

@@ -11,7 +11,7 @@ from mien.records import Box, FrameReadings, Reading
 from mien.temporal.episodes import Smoother
 
 MAX_LAG = 0.1
-"""How far the centre of a drawn box, and its size, may be from what was found, in box widths and heights."""
+"""How far the center of a drawn box, and its size, may be from what was found, in box widths and heights."""
 
 
 class Steady:
@@ -62,6 +62,6 @@ class Steady:
 
 
 def _place(box: Box) -> NDArray[np.float64]:
-    """Centre and size `[4]`: apart, for the size of a face that moves is still steady."""
+    """Center and size `[4]`: apart, for the size of a face that moves is still steady."""
     x1, y1, x2, y2 = box
     return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])

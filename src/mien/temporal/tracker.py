@@ -18,7 +18,7 @@ from mien.geometry import iou
 from mien.records import Box, Face, Landmarks
 
 JITTER = 0.05
-"""Standard deviation of a detector's box centre, in face heights."""
+"""Standard deviation of a detector's box center, in face heights."""
 
 AGILITY = 3.0
 """Standard deviation of a face's acceleration, in face heights per second squared."""
@@ -104,7 +104,7 @@ class Tracker:
 
 
 class _Track:
-    """One person: the last face, and a Kalman filter over its centre.
+    """One person: the last face, and a Kalman filter over its center.
 
     Both axes share one covariance, in units of the face's height, since their noise is the same.
     """
@@ -114,7 +114,7 @@ class _Track:
         self.face = face
         self.seen_s = time_s
         self.seen = True
-        self._centre = _centre(face.box_xyxy)
+        self._center = _center(face.box_xyxy)
         self._speed: Reals = np.zeros(2)
         self._variance: float = JITTER**2
         self._covariance: float = 0.0
@@ -122,7 +122,7 @@ class _Track:
 
     def expected(self, time_s: float) -> Face:
         """The face moved to where it should be at `time_s`, its size unchanged."""
-        moved = self._centre + self._speed * (time_s - self.seen_s) - _centre(self.face.box_xyxy)
+        moved = self._center + self._speed * (time_s - self.seen_s) - _center(self.face.box_xyxy)
         return replace(
             self.face,
             box_xyxy=_move_box(self.face.box_xyxy, *moved.tolist()),
@@ -136,8 +136,8 @@ class _Track:
         both = self._covariance + step * self._speed_variance + AGILITY**2 * step**3 / 2
         place = self._variance + 2 * step * self._covariance + step**2 * self._speed_variance + AGILITY**2 * step**4 / 4
         gain, speed_gain = place / (place + JITTER**2), both / (place + JITTER**2)
-        surprise = _centre(face.box_xyxy) - (self._centre + self._speed * step)
-        self._centre = self._centre + self._speed * step + gain * surprise
+        surprise = _center(face.box_xyxy) - (self._center + self._speed * step)
+        self._center = self._center + self._speed * step + gain * surprise
         self._speed = self._speed + speed_gain * surprise
         self._variance, self._covariance = (1 - gain) * place, (1 - gain) * both
         self._speed_variance = speed - speed_gain * both
@@ -157,7 +157,7 @@ def _match(expected: Sequence[Box], found: Sequence[Box], least: float) -> list[
     return pairs
 
 
-def _centre(box: Box) -> Reals:
+def _center(box: Box) -> Reals:
     return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
 
 

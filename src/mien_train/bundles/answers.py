@@ -1,6 +1,6 @@
-"""The answers of a bundle: what they mean, the priors that they learnt, and the output that older graphs dropped.
+"""The answers of a bundle: what they mean, the priors that they learned, and the output that older graphs dropped.
 
-A network with `votes_weight` has twice as many columns as classes: the first half learnt the labels, the second half
+A network with `votes_weight` has twice as many columns as classes: the first half learned the labels, the second half
 how people voted. Bundles that were made before there were answers compute both and slice the second half away.
 """
 
@@ -76,7 +76,7 @@ def has_dropped_votes(model: bytes, outputs: OutputSpec, classes: int) -> bool:
 
 
 def with_people(model: bytes, outputs: OutputSpec, classes: int, answers: Sequence[Answer]) -> bytes:
-    """The graph with the columns that learnt the votes as an answer of its own; nothing else changes.
+    """The graph with the columns that learned the votes as an answer of its own; nothing else changes.
 
     Args:
         model: ONNX, one answer, its logits sliced from twice as many columns.

@@ -119,7 +119,7 @@ def compress(
 
     Args:
         name: a bundle that mien made: a path, or the name of a bundled model.
-        data_root: the labelled folder that it was trained on.
+        data_root: the labeled folder that it was trained on.
         out: the `.onnx` file; with a `share`, the run folder of the fine-tuning lies beside it as
             `NAME-SHARE-EPOCHS.run`.
         int8: put the convolutions into int8.

@@ -94,7 +94,7 @@ def ensemble(
 
     Args:
         names: at least two bundles of the same classes and input: paths, or names of bundled models.
-        data_root: the labelled folder to fit the temperature and to measure on; its training split is read to know
+        data_root: the labeled folder to fit the temperature and to measure on; its training split is read to know
             which pictures repeat there.
         out: the `.onnx` file.
         average_weights: average the members' weights instead, into one network.
@@ -263,7 +263,7 @@ def averaged(members: Sequence[Bundle]) -> bytes:
 
 
 def _weights(proto: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
-    """What was learnt, under the names that `mien export` gives; not what the graph needs beside it."""
+    """What was learned, under the names that `mien export` gives; not what the graph needs beside it."""
     return {i.name: numpy_helper.to_array(i) for i in proto.graph.initializer if i.name.startswith("network.")}
 
 

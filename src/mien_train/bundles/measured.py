@@ -153,13 +153,13 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64] | NDA
     """
     scores, truth = torch.from_numpy(logits), torch.from_numpy(labels)
     log_temperature = torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value = F.cross_entropy(scores / log_temperature.exp(), truth)
         value.backward()
         return value
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     return float(log_temperature.detach().exp())

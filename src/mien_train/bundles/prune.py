@@ -11,7 +11,7 @@ from pathlib import Path
 from mien.errors import Remedy, TrainingError
 from mien.model.bundle import Bundle
 from mien_train.data.packs import TrainingData
-from mien_train.data.tensors import input_spec, normalise, output_columns, to_tensor
+from mien_train.data.tensors import input_spec, normalize, output_columns, to_tensor
 from mien_train.networks.initial import network_of
 from mien_train.networks.narrow import narrowed
 from mien_train.networks.networks import build_network
@@ -28,7 +28,7 @@ def prune(parent: Bundle, recipe: Recipe, data: TrainingData, out: Path) -> None
     """
     spec, classes = input_spec(recipe), len(data.train.classes)
     columns = output_columns(recipe, classes)
-    pictures = normalise(to_tensor(spread_over(data)))
+    pictures = normalize(to_tensor(spread_over(data)))
     small = build_network(recipe.network, spec.channels, columns, recipe.size)
     small.load_state_dict(narrowed(network_of(parent, pictures), small, pictures))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """A graph in floats -> the same graph with its convolutions in int8 (arXiv 1712.05877), by ONNX Runtime's quantizer.
 
 Weights become signed, one scale a channel, activations unsigned. The first convolution stays in float, and so does
-whatever is not one: the normalisation of the pictures, the linear layers, the softmax. That is a hundredth of the work;
+whatever is not one: the normalization of the pictures, the linear layers, the softmax. That is a hundredth of the work;
 with the first convolution in int8, ONNX Runtime moves the pictures' channels early, which costs more than it gains.
 
 A processor without VNNI adds two u8 x s8 products in 16 bits, where large ones saturate. Weights of 7 bits cannot: the

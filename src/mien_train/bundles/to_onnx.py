@@ -1,4 +1,4 @@
-"""A trained network -> a bundle: normalisation, temperature and softmax go into the graph, the contract beside it."""
+"""A trained network -> a bundle: normalization, temperature and softmax go into the graph, the contract beside it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mien.imaging import from_pillow, resize, to_gray, to_pillow
 from mien.model.bundle import Golden
 from mien.model.crop import Crops
 from mien.model.manifest import Answer, InputSpec, OutputSpec
-from mien_train.data.tensors import normalise
+from mien_train.data.tensors import normalize
 
 GOLDEN_CROPS = 8
 
@@ -53,10 +53,10 @@ class Deployed(nn.Module):
     `logits` are those of the network; `probabilities` are softmax(logits / temperature).
 
     Args:
-        network: its first columns learnt the labels.
+        network: its first columns learned the labels.
         classes: how many columns those are.
         temperature: theirs.
-        people: the columns that learnt the votes, if they are to be answered; this answer then comes first.
+        people: the columns that learned the votes, if they are to be answered; this answer then comes first.
     """
 
     def __init__(self, network: nn.Module, classes: int, temperature: float, people: Head | None = None) -> None:
@@ -65,7 +65,7 @@ class Deployed(nn.Module):
         self.network, self.heads = network, (people, labels) if people else (labels,)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
-        images = normalise(faces.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        images = normalize(faces.permute(0, 3, 1, 2).to(torch.float32) / 255)
         columns = self.network(images)
         found: list[Tensor] = []
         for head in self.heads:

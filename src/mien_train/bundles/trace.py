@@ -5,7 +5,7 @@ Every stage gets the trainer's own input, so that a difference belongs to the st
     classes   names and order
     pixels    a picture's file -> decoded pixels
     crop      decoded pixels -> the model's view of the face
-    tensor    crop -> what the first layer sees (the normalisation stands inside the graph)
+    tensor    crop -> what the first layer sees (the normalization stands inside the graph)
     logits    crop -> logits
     label     the class that is named, from the file on
 """
@@ -36,7 +36,7 @@ from mien.model.session import Session
 from mien.model.verify import Check
 from mien.records import Image
 from mien_train.data.packs import pack
-from mien_train.data.tensors import normalise, predict_logits
+from mien_train.data.tensors import normalize, predict_logits
 from mien_train.networks.student_network import StudentOptions, open_student
 from mien_train.run.finished_run import open_run
 
@@ -62,7 +62,7 @@ class _Source:
     samples: tuple[Sample, ...]
     crops: Crops
     saw: Callable[[int, Image], bool]
-    scaled: Callable[[Tensor], Tensor] = normalise
+    scaled: Callable[[Tensor], Tensor] = normalize
     own_code: bool = False
 
 
@@ -74,7 +74,7 @@ def trace(
     Args:
         bundle: the model.
         against: a run folder of `mien train`, or the SI100B course's `face_expression.pth`.
-        split: labelled pictures, each one a face; `samples` of them, spread evenly, are traced.
+        split: labeled pictures, each one a face; `samples` of them, spread evenly, are traced.
         samples: how many.
         told: what is known of a student's weights; the classes are the bundle's.
 
@@ -181,7 +181,7 @@ def _crop(bundle: Bundle, source: _Source, images: list[Image]) -> Check:
     if not gaps.any():
         return Check("crop", True, f"{len(found)} crops of {_shape(spec)} are equal, {spec.color}")
     other = (
-        f" (colour: the bundle {spec.color}, training {source.spec.color})" if spec.color != source.spec.color else ""
+        f" (color: the bundle {spec.color}, training {source.spec.color})" if spec.color != source.spec.color else ""
     )
     return Check("crop", False, f"{(gaps > 0).sum()} of {len(gaps)} differ, by up to {gaps.max()} of 255{other}")
 
@@ -196,7 +196,7 @@ def _tensor(bundle: Bundle, source: _Source) -> Check:
     weights = {i.name for i in model.graph.initializer}
     layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul") and weights & set(n.input)]
     if not layers or bundle.manifest.input.dtype != "uint8":
-        return Check("tensor", None, "this graph does not normalise its input itself")
+        return Check("tensor", None, "this graph does not normalize its input itself")
     name = layers[0].input[0]
     model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -218,7 +218,7 @@ def _answers(bundle: Bundle, source: _Source, images: list[Image]) -> tuple[Chec
     columns = predict_logits(source.network, source.crops, "fp32").numpy()
     expected = columns[:, :count]
     worst = float(np.abs(session.run(source.crops)[1] - expected).max())
-    if bundle.manifest.answer().name == PEOPLE:  # the columns that learnt the votes follow those of the labels
+    if bundle.manifest.answer().name == PEOPLE:  # the columns that learned the votes follow those of the labels
         worst = max(worst, float(np.abs(session.giving(PEOPLE).run(source.crops)[1] - columns[:, count:]).max()))
     limit = LOGIT_TOLERANCE * max(1.0, float(np.abs(columns).max()))
     logits = Check("logits", worst <= limit, f"largest difference {worst:.1e} (tolerance {limit:.0e})")

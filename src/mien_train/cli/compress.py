@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def compress(
     bundle: BundleArgument,
-    data: Annotated[Path, typer.Option("--data", help="The labelled folder that the model was trained on.")],
+    data: Annotated[Path, typer.Option("--data", help="The labeled folder that the model was trained on.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     int8: Annotated[
         bool, typer.Option("--int8/--no-int8", help="Convolutions, but for the first, in 8-bit integers.")

@@ -25,7 +25,7 @@ def ensemble(
     bundles: Annotated[
         list[str], typer.Argument(help="Bundles (files, or names of bundled models) of the same classes and input.")
     ],
-    data: Annotated[Path, typer.Option("--data", help="The labelled folder that they were trained on.")],
+    data: Annotated[Path, typer.Option("--data", help="The labeled folder that they were trained on.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     average_weights: Annotated[
         bool,

@@ -100,7 +100,7 @@ def export(
     mean: MeanOption = "",
     std: StdOption = "",
     label_answer: Annotated[
-        str, typer.Option(help="For a run that learnt votes too: what the answer by the labels is called.")
+        str, typer.Option(help="For a run that learned votes too: what the answer by the labels is called.")
     ] = "labels",
     target: Annotated[
         Target | None,

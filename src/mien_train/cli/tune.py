@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    data: Annotated[Path, typer.Argument(help="Labelled folder with train/<class>/ and validation/<class>/.")],
+    data: Annotated[Path, typer.Argument(help="Labeled folder with train/<class>/ and validation/<class>/.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the study; an interrupted study in it goes on.")],
     space: Annotated[
         Path | None, typer.Option(help="What is searched, in TOML (docs/train/tune.md); without it, the bundled space.")

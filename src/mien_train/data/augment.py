@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mien_train.recipe import AugmentRecipe, Recipe
 
-QUANTISATION = torch.tensor(
+QUANTIZATION = torch.tensor(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -152,7 +152,7 @@ def _spread(x: Tensor, limit: float, generator: Generator) -> Tensor:
 def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor | None) -> Tensor:
     """Rotation, scale, stretch, shear, shift and mirroring in one resampling, on top of the views.
 
-    Outside the picture its border is repeated. With views, half of the batches have its mean grey there instead: so far
+    Outside the picture its border is repeated. With views, half of the batches have its mean gray there instead: so far
     out lies what a data set of crops does not show.
     """
     angle = _spread(x, math.radians(recipe.rotate_deg), generator)
@@ -171,8 +171,8 @@ def _move(x: Tensor, recipe: AugmentRecipe, generator: Generator, views: Tensor 
     matrix = torch.cat([turn, 2 * shift[:, :, None]], dim=2).to(x.device, non_blocking=True)  # affine_grid spans -1..1
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     if views is not None and torch.rand((), generator=generator) < 0.5:
-        grey = x.mean(dim=(1, 2, 3), keepdim=True)
-        return F.grid_sample(x - grey, grid, padding_mode="zeros", align_corners=False) + grey
+        gray = x.mean(dim=(1, 2, 3), keepdim=True)
+        return F.grid_sample(x - gray, grid, padding_mode="zeros", align_corners=False) + gray
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
@@ -215,7 +215,7 @@ def _jpeg(x: Tensor, generator: Generator) -> Tensor:
     count, channels, height, width = x.shape
     quality = 5 + 55 * torch.rand(count, generator=generator)
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50).view(-1, 1, 1, 1, 1, 1)
-    steps = (QUANTISATION * scale).round().clamp(1, 255).to(x.device, non_blocking=True)
+    steps = (QUANTIZATION * scale).round().clamp(1, 255).to(x.device, non_blocking=True)
     cosines = COSINES.to(x.device, non_blocking=True)
     blocks = x.reshape(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
     rounded = (cosines @ blocks @ cosines.T / steps).round() * steps
@@ -243,17 +243,17 @@ def _light(x: Tensor, recipe: AugmentRecipe, generator: Generator) -> Tensor:
 
 
 def _erase(x: Tensor, share: float, generator: Generator) -> Tensor:
-    """Blank one rectangle of 2-25 % of the area with a flat grey (random erasing, arXiv 1708.04896)."""
+    """Blank one rectangle of 2-25 % of the area with a flat gray (random erasing, arXiv 1708.04896)."""
     count, _, height, width = x.shape
     area = torch.empty(count).uniform_(0.02, 0.25, generator=generator)
     aspect = torch.exp(_spread(x, math.log(2.5), generator))
     chosen = torch.rand(count, generator=generator) < share
     half_h = (area * aspect).sqrt() * height / 2
     half_w = (area / aspect).sqrt() * width / 2
-    centre_y = torch.rand(count, generator=generator) * height
-    centre_x = torch.rand(count, generator=generator) * width
-    rows = (torch.arange(height)[None] + 0.5 - centre_y[:, None]).abs() < half_h[:, None]
-    columns = (torch.arange(width)[None] + 0.5 - centre_x[:, None]).abs() < half_w[:, None]
+    center_y = torch.rand(count, generator=generator) * height
+    center_x = torch.rand(count, generator=generator) * width
+    rows = (torch.arange(height)[None] + 0.5 - center_y[:, None]).abs() < half_h[:, None]
+    columns = (torch.arange(width)[None] + 0.5 - center_x[:, None]).abs() < half_w[:, None]
     mask = (rows[:, None, :, None] & columns[:, None, None, :]) & chosen.view(-1, 1, 1, 1)
-    grey = torch.rand(count, 1, 1, 1, generator=generator)
-    return torch.where(mask.to(x.device, non_blocking=True), grey.to(x.device, non_blocking=True), x)
+    gray = torch.rand(count, 1, 1, 1, generator=generator)
+    return torch.where(mask.to(x.device, non_blocking=True), gray.to(x.device, non_blocking=True), x)

@@ -20,7 +20,7 @@ from mien.records import Face
 from mien_train.data.framing import CANVAS, ENLARGE, central_face, framing_of, on_canvas
 
 Views = NDArray[np.float32]
-"""`[N, 4]`: centre x and y (from the crop's centre, in crop sides), log of the side (in crop sides) and angle (radians)
+"""`[N, 4]`: center x and y (from the crop's center, in crop sides), log of the side (in crop sides) and angle (radians)
 of the square that inference would cut; NaN where the detector finds no face."""
 
 FRAMING = "finding faces"

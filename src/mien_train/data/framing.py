@@ -46,14 +46,14 @@ class FramingReport:
 
 
 def on_canvas(crop: Crops) -> Image:
-    """One crop uint8 `[H, W, C]`, enlarged, in the middle of a canvas of its own mean grey: uint8 BGR."""
+    """One crop uint8 `[H, W, C]`, enlarged, in the middle of a canvas of its own mean gray: uint8 BGR."""
     height, width = crop.shape[0] * ENLARGE, crop.shape[1] * ENLARGE
     bgr = to_bgr(enlarge_smoothly(crop, width, height))
     return padded(bgr, round(height * (CANVAS - 1) / 2), round(width * (CANVAS - 1) / 2), int(bgr.mean()))
 
 
 def central_face(faces: list[Face], canvas: Image) -> Face | None:
-    """The face with the highest score among those whose box holds the canvas's centre."""
+    """The face with the highest score among those whose box holds the canvas's center."""
     y, x = canvas.shape[0] / 2, canvas.shape[1] / 2
     around = [f for f in faces if f.box_xyxy[0] < x < f.box_xyxy[2] and f.box_xyxy[1] < y < f.box_xyxy[3]]
     return max(around, key=lambda f: f.score, default=None)

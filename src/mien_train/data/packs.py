@@ -1,4 +1,4 @@
-"""Labelled pictures -> arrays in memory maps: decoded once, through the same crop that inference uses."""
+"""Labeled pictures -> arrays in memory maps: decoded once, through the same crop that inference uses."""
 
 from __future__ import annotations
 

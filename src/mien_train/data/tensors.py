@@ -33,7 +33,7 @@ def as_floats(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """float 0..1 -> -1..1, as every network here expects (the course's `(x - 0.5) / 0.5`)."""
     return images * 2 - 1
 
@@ -55,7 +55,7 @@ def predict_logits(network: nn.Module, images: np.ndarray, precision: str) -> Te
     device = next(network.parameters()).device
     out: list[Tensor] = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        batch = normalise(to_tensor(images[start : start + EVALUATION_BATCH])).to(device)
+        batch = normalize(to_tensor(images[start : start + EVALUATION_BATCH])).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             out.append(network(batch).float().cpu())
     return torch.cat(out)

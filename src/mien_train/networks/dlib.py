@@ -33,16 +33,16 @@ DOUBLED = np.array(
     ],
     np.float32,
 )
-"""What each of seven neighbours in a row twice as long, interpolated linearly, takes from five of the row itself."""
+"""What each of seven neighbors in a row twice as long, interpolated linearly, takes from five of the row itself."""
 
 CONTRAST = 127.5 / 256
-"""dlib divides grey levels by 256 where we divide by 127.5."""
+"""dlib divides gray levels by 256 where we divide by 127.5."""
 
 _ONE = b"\x01\x01"
 
 
 def dlib_tensors(source: Path, network: ResNet) -> dict[str, Tensor]:
-    """Convolutions for `network` as its bundle would hold them, normalisations folded in; all but the head.
+    """Convolutions for `network` as its bundle would hold them, normalizations folded in; all but the head.
 
     The network then computes, inside the picture, what dlib's does with the picture doubled in size.
 
@@ -60,8 +60,8 @@ def dlib_tensors(source: Path, network: ResNet) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     seen = network.stem.get_parameter("0.weight").shape[1]
     weight, bias = stored.convolution(WIDTHS[0], 3, STEM_KERNEL)
-    colours = weight if seen == 3 else weight.sum(axis=1, keepdims=True)
-    _put(found, "stem.0", CONTRAST * np.einsum("oiyx,ya,xb->oiab", colours, DOUBLED, DOUBLED), bias)
+    colors = weight if seen == 3 else weight.sum(axis=1, keepdims=True)
+    _put(found, "stem.0", CONTRAST * np.einsum("oiyx,ya,xb->oiab", colors, DOUBLED, DOUBLED), bias)
     starts = [0, *accumulate(blocks)]
     width_in = WIDTHS[0]
     for stage, width in enumerate(widths):

@@ -1,6 +1,6 @@
 """Weights to start from: a run's `weights.pt`, a bundle that mien exported, or dlib's face recognition network.
 
-A bundle's graph has its batch normalisations folded into the convolutions. `load_initial` takes them apart again, so
+A bundle's graph has its batch normalizations folded into the convolutions. `load_initial` takes them apart again, so
 that the network computes what the bundle computes and can be trained on.
 """
 
@@ -37,7 +37,7 @@ ENDS = ("stem", "head")
 """Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""
 
 FILTER_NORM = 3**-0.5
-"""Norm of a filter in PyTorch's default initialisation; a filter before a normalisation may have any."""
+"""Norm of a filter in PyTorch's default initialization; a filter before a normalization may have any."""
 
 
 def initial_digest(source: Path | None) -> str:
@@ -64,7 +64,7 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
         source: a run's `weights.pt` or `checkpoint.pt`, a student's `.pth`, a bundle (`.onnx`, or the name of a bundled
             model), or dlib's `.dat`.
-        images: float `[N, C, H, W]`, normalised: pictures to take the normalisations' statistics from.
+        images: float `[N, C, H, W]`, normalized: pictures to take the normalizations' statistics from.
 
     Raises:
         TrainingError: no such file, or not the weights of this network.
@@ -98,7 +98,7 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
     except Exception as error:  # torch.load and load_state_dict raise what the file drives them into
         raise TrainingError(f"{source}: not the weights of this recipe's network ({error})") from error
     if fresh:
-        _log.warning("%s: %s of another shape than this network's; learnt afresh", source, " and ".join(_parts(fresh)))
+        _log.warning("%s: %s of another shape than this network's; learned afresh", source, " and ".join(_parts(fresh)))
 
 
 def _load_student(network: nn.Module, source: Path) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ def _load_student(network: nn.Module, source: Path) -> dict[str, Tensor]:
 
 
 def network_of(bundle: Bundle, images: Tensor) -> nn.Module:
-    """The network in a bundle that mien trained, with all its outputs: the classes', and those that learnt the votes.
+    """The network in a bundle that mien trained, with all its outputs: the classes', and those that learned the votes.
 
     Args:
         bundle: its manifest says which network it is.
@@ -190,7 +190,7 @@ def _parts(names: Iterable[str]) -> list[str]:
 @torch.no_grad()
 def _unfold(network: nn.Module, tensors: dict[str, Tensor], fresh: dict[str, Tensor], images: Tensor) -> None:
     left = {name for name in tensors if name.split(".")[0] not in _parts(fresh)}
-    for name, convolution, norm in _normalised(network):
+    for name, convolution, norm in _normalized(network):
         if f"{name}.weight" in fresh:
             continue
         _fill(convolution.weight, f"{name}.weight", tensors)
@@ -218,8 +218,8 @@ def _fill(parameter: Tensor, name: str, tensors: dict[str, Tensor]) -> None:
     parameter.copy_(tensors[name])
 
 
-def _normalised(network: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution with the normalisation that follows it: in order of definition, everywhere in our networks."""
+def _normalized(network: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Each convolution with the normalization that follows it: in order of definition, everywhere in our networks."""
     found: list[tuple[str, nn.Conv2d, nn.BatchNorm2d]] = []
     last: tuple[str, nn.Conv2d] | None = None
     for name, module in network.named_modules():
@@ -231,16 +231,16 @@ def _normalised(network: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d
 
 
 def _settle(network: nn.Module, images: Tensor, fresh: Collection[str]) -> None:
-    """Move scale and offset of every convolution into its normalisation, whose statistics are those of `images`.
+    """Move scale and offset of every convolution into its normalization, whose statistics are those of `images`.
 
-    Normalisations of `fresh` convolutions do what they are there for.
+    Normalizations of `fresh` convolutions do what they are there for.
     """
     statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def note(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         statistics[module] = output.mean((0, 2, 3)), output.var((0, 2, 3), unbiased=False)
 
-    layers = _normalised(network)
+    layers = _normalized(network)
     hooks = [convolution.register_forward_hook(note) for _, convolution, _ in layers]
     network.eval()
     for name, _, norm in layers:

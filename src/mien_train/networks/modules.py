@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FLAT = 0.02
-"""A standard deviation of few grey levels (of -1..1): less is noise that should not be blown up."""
+"""A standard deviation of few gray levels (of -1..1): less is noise that should not be blown up."""
 
 
 class Levels(nn.Module):
@@ -17,9 +17,9 @@ class Levels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
-        deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        return 0.5 * centred / (deviation + FLAT)
+        centered = x - x.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = centered.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return 0.5 * centered / (deviation + FLAT)
 
 
 class SqueezeExcitation(nn.Module):

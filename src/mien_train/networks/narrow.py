@@ -35,7 +35,7 @@ def narrowed(whole: nn.Module, small: nn.Module, images: Tensor) -> dict[str, Te
     Args:
         whole: the network to take from.
         small: `fits_into` it; a head of other outputs stays as it is there.
-        images: float `[N, C, H, W]`, normalised: pictures to judge the channels by.
+        images: float `[N, C, H, W]`, normalized: pictures to judge the channels by.
     """
     assert isinstance(whole, ResNet)
     assert isinstance(small, ResNet)
@@ -116,7 +116,7 @@ def _copy_block(
     seen: _Seen,
 ) -> None:  # fmt: skip
     into, out = kept
-    # Scale after the normalisation (arXiv 1708.06519) x size of the weights that read the channel.
+    # Scale after the normalization (arXiv 1708.06519) x size of the weights that read the channel.
     inner = _most(block.norm1.weight.abs() * _read(block.conv2), len(small.conv1.weight))
     _copy(state, f"{name}.conv1.weight", block.conv1.weight[inner][:, into])
     _copy_norm(state, f"{name}.norm1", block.norm1, inner)

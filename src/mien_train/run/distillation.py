@@ -21,7 +21,7 @@ from mien.model.manifest import InputSpec
 from mien.model.session import Session
 from mien.progress import SILENT, Progress
 from mien_train.data.packs import Pack
-from mien_train.data.tensors import normalise, predict_logits, to_tensor
+from mien_train.data.tensors import normalize, predict_logits, to_tensor
 from mien_train.networks.initial import network_of
 from mien_train.run.finished_run import open_run
 
@@ -120,7 +120,7 @@ def _open(teacher: Path, classes: Sequence[str], spec: InputSpec, pictures: NDAr
     bundle = load_bundle(str(teacher))
     answer = bundle.manifest.label_answer
     columns = _columns(teacher, answer.classes, classes, bundle.manifest.input, spec)
-    return Teacher(network_of(bundle, normalise(to_tensor(pictures))), columns, answer.calibration.temperature)
+    return Teacher(network_of(bundle, normalize(to_tensor(pictures))), columns, answer.calibration.temperature)
 
 
 def _label_session(bundle: Bundle) -> Session:

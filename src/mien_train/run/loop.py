@@ -27,7 +27,7 @@ from mien_train.run.trainer import Trainer, spread_over
 _log = logging.getLogger("mien")
 
 FEW = 10
-"""A class with fewer training pictures than this is mentioned: it cannot be learnt well."""
+"""A class with fewer training pictures than this is mentioned: it cannot be learned well."""
 
 FEW_STEPS = 300
 """Fewer steps of the optimizer in all are mentioned: the weights hardly move from chance."""
@@ -49,7 +49,7 @@ def train(
     Under torchrun every process calls this; only the first one tells of it and writes into `run`.
 
     Args:
-        data_root: a labelled folder.
+        data_root: a labeled folder.
         run: the run folder: see `mien_train.run.folder`.
         recipe: what to do.
         on_epoch: called with each epoch's result.

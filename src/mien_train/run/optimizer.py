@@ -1,4 +1,4 @@
-"""How the weights move: the optimiser and its learning rate over a run."""
+"""How the weights move: the optimizer and its learning rate over a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from mien_train.recipe import Recipe
 
 
-def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov's momentum, or AdamW (arXiv 1711.05101); biases and normalisations do not decay."""
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with Nesterov's momentum, or AdamW (arXiv 1711.05101); biases and normalizations do not decay."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

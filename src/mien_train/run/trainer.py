@@ -24,7 +24,7 @@ from mien_train.data.packs import Pack, TrainingData, soft_targets
 from mien_train.data.tensors import (
     as_floats,
     input_spec,
-    normalise,
+    normalize,
     output_columns,
     predict_logits,
     resolve_precision,
@@ -35,13 +35,13 @@ from mien_train.networks.networks import build_network
 from mien_train.recipe import Recipe
 from mien_train.run.distillation import Panel
 from mien_train.run.folder import CHECKPOINT, Epoch, save_state, trim_history
-from mien_train.run.optimizer import learning_rate, make_optimiser
+from mien_train.run.optimizer import learning_rate, make_optimizer
 from mien_train.run.process_group import Group, part_of
 
 _log = logging.getLogger("mien")
 
 SETTLE_PICTURES = 1024
-"""Pictures that give the statistics of normalisations when a run starts from a bundle."""
+"""Pictures that give the statistics of normalizations when a run starts from a bundle."""
 
 GPU_STEPS = 32
 """So many steps a GPU is given at once: to look at each one's loss would have it wait."""
@@ -56,7 +56,7 @@ KEPT = (
 
 
 class Trainer:
-    """Network, moving average and optimiser of one run, in one process of a group."""
+    """Network, moving average and optimizer of one run, in one process of a group."""
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class Trainer:
         layout = torch.contiguous_format if recipe.network.name == "module" else torch.channels_last
         self.network = network.to(group.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:
-            load_initial(self.network, initial, normalise(to_tensor(spread_over(data))).to(group.device))
+            load_initial(self.network, initial, normalize(to_tensor(spread_over(data))).to(group.device))
         self.shared = compiled(group.share(self.network)) if recipe.compile else group.share(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.held = held_on(group.device, data.train.images)
-        self.optimiser = make_optimiser(self.network, recipe)
+        self.optimizer = make_optimizer(self.network, recipe)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
         self.panel = taught if isinstance(taught, Panel) else None
         if isinstance(taught, np.ndarray):
@@ -168,7 +168,7 @@ class Trainer:
             raise TrainingError(f"weights are not finite after epoch {epoch + 1}; {KEPT}")
 
     def _step(self, rows: np.ndarray, generator: Generator, side: int) -> Tensor:
-        """One step of the optimiser; `[2]`: loss, and the share of the pictures that the network got right."""
+        """One step of the optimizer; `[2]`: loss, and the share of the pictures that the network got right."""
         device = self.group.device
         images = augment(self._pictures(rows), self.recipe.augment, generator, self._views_of(rows, generator))
         known = tuple(torch.from_numpy(a[rows]).to(device, non_blocking=True) for a in (self.targets, self.votes))
@@ -178,10 +178,10 @@ class Trainer:
                 targets = targets.lerp(self.panel.ask(_as_input(images)), self.recipe.teacher_share)
             outputs = self.shared(_as_input(shrink(images, side))).float()
         loss = self._loss(outputs, targets, votes)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
-        self.optimiser.step()
+        self.optimizer.step()
         right = outputs[:, : targets.shape[1]].argmax(1) == targets.argmax(1)
         return torch.stack([loss.detach(), right.float().mean()])
 
@@ -224,7 +224,7 @@ class Trainer:
 
     def _set_rate(self, step: int) -> float:
         rate = learning_rate(self.recipe, step, self.steps)
-        for part in self.optimiser.param_groups:
+        for part in self.optimizer.param_groups:
             part["lr"] = rate
         return rate
 
@@ -233,7 +233,7 @@ class Trainer:
         decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))  # short memory while the weights still move fast
         kept, new = (list(n.state_dict().values()) for n in (self.average, self.network))
         floats = [i for i, tensor in enumerate(kept) if tensor.is_floating_point()]
-        torch._foreach_lerp_([kept[i] for i in floats], [new[i] for i in floats], 1 - decay)  # pyright: ignore[reportPrivateImportUsage] - as torch's own optimisers do
+        torch._foreach_lerp_([kept[i] for i in floats], [new[i] for i in floats], 1 - decay)  # pyright: ignore[reportPrivateImportUsage] - as torch's own optimizers do
         for i in set(range(len(kept))).difference(floats):
             kept[i].copy_(new[i])
 
@@ -250,7 +250,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),
         }
         save_state({**state, "epochs_done": epochs_done}, run / CHECKPOINT)
 
@@ -261,7 +261,7 @@ class Trainer:
             return 0
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimiser"])
         return int(state["epochs_done"])
 
 
@@ -313,7 +313,7 @@ def held_on(device: torch.device, images: np.ndarray) -> Tensor | None:
 
 
 def _as_input(images: Tensor) -> Tensor:
-    return normalise(images).contiguous(memory_format=torch.channels_last)
+    return normalize(images).contiguous(memory_format=torch.channels_last)
 
 
 def compiled(network: nn.Module) -> Any:

@@ -73,7 +73,7 @@ def tune(
     """Search until `trials` are finished, or go on with a search that was interrupted.
 
     Args:
-        data: a labelled folder.
+        data: a labeled folder.
         out: the study's folder.
         space: a space in TOML; None: the bundled one.
         recipe: the base recipe in TOML, for what is not searched; None: the defaults.

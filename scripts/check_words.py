@@ -30,7 +30,7 @@ BRITISH = (
 SPELLING = re.compile(rf"(?<![\w-])(?:{BRITISH})(?![\w-])", re.IGNORECASE)
 FENCE = re.compile(r"^\s*(```|~~~)")
 MARK = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+|^\s*:\s{2,}|^\s*>\s*")
-END = re.compile(r"(?<=[.!?])[)\"”'*]*\s+(?=[\"“(*\[]*[A-Z`<0-9])")
+END = re.compile(r"(?<=[.!?])[)\"”'*]*\s+(?=[\"“(*\[]*(?:[A-Z`<0-9]|mien\b))")
 ABBREVIATED = re.compile(r"\b(al|e\.g|i\.e|vs|Fig|Eq|Sec|No|cf|approx|Dr|St)\.$")
 
 

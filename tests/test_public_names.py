@@ -25,8 +25,8 @@ def test_dir_shows_the_public_names():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="Recognizer"):
-        mien.Recognizer  # noqa: B018
+    with pytest.raises(AttributeError, match="Recogniser"):
+        mien.Recogniser  # noqa: B018
 
 
 def test_every_error_is_a_mien_error_and_in_the_drawn_tree():

@@ -230,23 +230,56 @@ def bundled_recipes() -> dict[str, Path]:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML; fields that are left out have their defaults.
 
+    `base = "NAME"` takes over another recipe: a file beside this one, or one that mien brings along. What stands in the
+    file itself wins; of a table such as `[augment]`, field by field.
+
     Args:
         path: a file, or the name of a recipe that mien brings along: see `bundled_recipes`. A file of that name wins.
 
     Raises:
-        TrainingError: no such file, not TOML, an unknown field (with the nearest known one) or a value out of range.
+        TrainingError: no such file, not TOML, an unknown field (with the nearest known one), a value out of range, or
+            recipes that name each other as their base.
     """
     found = path if path.exists() else bundled_recipes().get(str(path), path)
+    return parse_recipe(_with_base(found, str(path), ()), str(path))
+
+
+def _with_base(path: Path, source: str, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a recipe and, below them, of its base; `above` are the recipes that led here."""
     try:
-        values = tomli.loads(found.read_text(encoding="utf-8"))
+        values = tomli.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(
-            f"{path}: cannot read the recipe ({reason(error)}); expected a file, or one of "
+            f"{source}: cannot read the recipe ({reason(error)}); expected a file, or one of "
             f"{', '.join(bundled_recipes())}"
         ) from error
     except tomli.TOMLDecodeError as error:
-        raise TrainingError(f"{path}: not valid TOML ({error})") from error
-    return parse_recipe(values, str(path))
+        raise TrainingError(f"{source}: not valid TOML ({error})") from error
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise TrainingError(
+            f"{source}: base: expected the name of a recipe or of a file beside this one, found {base!r}"
+        )
+    beside = path.parent / base
+    below = beside if beside.is_file() else bundled_recipes().get(base, beside)
+    above = (*above, path.resolve())
+    if below.resolve() in above:
+        raise TrainingError(
+            f"{source}: base: these recipes go round in a circle: {path.name}, {base}; one needs values"
+        )
+    return _merged(_with_base(below, f"{source}: base {base!r}", above), values)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, tables field by field."""
+    tables = {
+        name: _merged(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(name), dict)
+    }
+    return below | above | tables
 
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:

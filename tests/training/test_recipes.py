@@ -35,3 +35,37 @@ def test_an_unknown_name_is_told_with_those_there_are():
 @pytest.mark.parametrize("path", sorted((ROOT / "lab").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_attempt_can_be_read(path: Path):
     assert load_recipe(path).epochs > 0
+
+
+def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path):
+    (tmp_path / "mine.toml").write_text('base = "default"\nepochs = 7\n\n[augment]\nnoise = 0.01\n')
+    mine, default = load_recipe(tmp_path / "mine.toml"), load_recipe(Path("default"))
+    assert (mine.epochs, mine.augment.noise) == (7, 0.01)
+    changed = {"epochs": 7, "augment": default.augment.model_copy(update={"noise": 0.01})}
+    assert mine == default.model_copy(update=changed)
+
+
+def test_a_base_may_be_a_file_beside_the_recipe_and_have_a_base_itself(tmp_path: Path):
+    (tmp_path / "quick").write_text('base = "ferplus"\nseed = 5\nepochs = 6\n')
+    (tmp_path / "mine.toml").write_text(
+        'base = "quick"\nepochs = 7\nnetwork.widths = [16, 32]\nnetwork.blocks = [1, 1]\n'
+    )
+    mine = load_recipe(tmp_path / "mine.toml")
+    assert (mine.epochs, mine.seed, mine.network.widths, mine.network.attention) == (7, 5, (16, 32), "se")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('base = "fancy"', r"mine.toml: base 'fancy': cannot read the recipe .*ferplus"),
+        ("base = 3", "base: expected the name of a recipe or of a file beside this one, found 3"),
+        ('base = "other.toml"', r"in a circle: other.toml, mine.toml"),
+        ('base = "mine.toml"', r"in a circle: mine.toml, mine.toml"),
+        ('base = "default"\nepoch = 3', "unknown field 'epoch'; did you mean 'epochs'"),
+    ],
+)
+def test_a_base_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path):
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "other.toml").write_text('base = "mine.toml"')
+    with pytest.raises(TrainingError, match=message):
+        load_recipe(tmp_path / "mine.toml")

@@ -5,12 +5,20 @@ python scripts/make_docs_pictures.py
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from mien import Recognizer
 from mien.cli import app
+from mien.media.image import read_image
+from mien.records import Expression, FrameReadings
+from mien.report.timeline_svg import to_svg
+from mien.temporal.timeline import Recorder
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "src/mien/samples/group.jpg"
@@ -20,15 +28,46 @@ WIDTH = 944
 
 
 def main() -> None:
-    """Write `annotated.jpg` and `blurred.jpg`."""
+    """Write `annotated.jpg`, `blurred.jpg` and `timeline.svg`."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
     for name, options in (("annotated", []), ("blurred", ["--blur-faces"])):
         with tempfile.TemporaryDirectory() as folder:
             app(["predict", str(SAMPLE), "--annotate", folder, *options], standalone_mode=False)
             (drawn,) = Path(folder).iterdir()
             picture = Image.open(drawn)
             picture.thumbnail((WIDTH, WIDTH))
-            PICTURES.mkdir(parents=True, exist_ok=True)
             picture.save(PICTURES / f"{name}.jpg", quality=85, optimize=True)
+    recorder = Recorder()
+    for frame in acted_frames():
+        recorder.add(frame)
+    (PICTURES / "timeline.svg").write_text(to_svg(recorder.timeline()), encoding="utf-8")
+
+
+def acted_frames(seconds: int = 30, fps: int = 5) -> Iterator[FrameReadings]:
+    """A video that was never filmed: two faces of the sample, with probabilities that come and go."""
+    (photo,) = read_image(SAMPLE)
+    found = Recognizer().read(SAMPLE)[:2]
+    for number in range(seconds * fps):
+        time_s = number / fps
+        readings = tuple(
+            replace(
+                reading, frame=number, time_s=time_s, track=track, expression=acted(reading.expression, time_s, track)
+            )
+            for track, reading in enumerate(found, 1)
+            if track == 1 or 6 <= time_s < 26
+        )
+        yield FrameReadings(replace(photo, source="interview.mp4", index=number, time_s=time_s), readings)
+
+
+def acted(expression: Expression, time_s: float, track: int) -> Expression:
+    """Happy, surprised and neutral by turns."""
+    strengths = {
+        "happy": 3 * math.sin(time_s / 4 + track),
+        "surprise": 3 * math.sin(time_s / 3 - track) - 1,
+        "neutral": 1.0,
+    }
+    shares = [math.exp(strengths.get(name, -3.0)) for name in expression.classes]
+    return replace(expression, probabilities=tuple(share / sum(shares) for share in shares))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,14 @@ def test_the_manifest_template_is_valid():
     assert len(parse_manifest(template, "docs/reference/bundle.md").classes) == 7
 
 
+def test_the_log_begins_with_a_table_of_its_entries_newest_first():
+    text = (ROOT / "LAB.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert re.findall(r"\[entry\]\(#([^)]*)\)", text) == anchors
+    assert [heading[:10] for heading in headings] == sorted((heading[:10] for heading in headings), reverse=True)
+
+
 def test_quick_start_has_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Quick start")[1].split("\n## ")[0]
     assert [line[2:] for line in text.splitlines() if line.startswith("$ ")] == ["make demo", "make test"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_readings_are_shown_as_a_table():
     shown = Readings([reading()])._repr_html_()
     assert "<td>a&lt;b</td><td>70.0%</td><td>0, 1, 20, 30</td>" in shown
     assert Readings()._repr_html_() == "<p>no face found</p>"
+
+
+def test_a_reading_is_shown_with_a_bar_for_each_class():
+    shown = replace(reading(), time_s=1.5, track=3)._repr_html_()
+    assert "x.jpg, 1.50 s, track 3, box 0, 1, 20, 30" in shown
+    assert shown.index("a&lt;b") < shown.index("sad") and "width:70.0%" in shown and "<td>30.0%</td>" in shown
+    assert "most people" not in shown
+    unsure = replace(reading(), expression=Expression(("a", "b", "c"), (0.4, 0.3, 0.3)))
+    assert "most people would say something else" in unsure._repr_html_()
 
 
 def test_readings_become_a_data_frame():

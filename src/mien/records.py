@@ -126,6 +126,26 @@ class Reading:
     expression: Expression
     track: int | None = None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where the face is, and a bar for each class, the likeliest first."""
+        about = [escape(self.source)]
+        if self.time_s is not None:
+            about.append(f"{self.time_s:.2f} s")
+        if self.track is not None:
+            about.append(f"track {self.track}")
+        about.append(f"box {', '.join(f'{value:.0f}' for value in self.face.box_xyxy)}")
+        doubt = "; most people would say something else" if self.expression.unsure else ""
+        shares = sorted(self.expression.as_dict().items(), key=lambda item: -item[1])
+        rows = "".join(
+            f'<tr><td style="text-align:left">{escape(name)}</td><td>{share:.1%}</td><td style="width:10em">'
+            f'<div style="width:{share:.1%};height:.7em;background:currentColor;opacity:.6"></div></td></tr>'
+            for name, share in shares
+        )
+        return (
+            f"<table><caption>{', '.join(about)}; people would disagree by {self.expression.disagreement:.2f} of 1{doubt}"
+            f"</caption><thead><tr><th>expression</th><th>probability</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
 
 class Readings(list[Reading]):
     """A list of readings that a notebook shows as a table."""

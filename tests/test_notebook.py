@@ -49,7 +49,9 @@ def test_readings_are_shown_as_a_table():
 def test_a_reading_is_shown_with_a_bar_for_each_class():
     shown = replace(reading(), time_s=1.5, track=3)._repr_html_()
     assert "x.jpg, 1.50 s, track 3, box 0, 1, 20, 30" in shown
-    assert shown.index("a&lt;b") < shown.index("sad") and "width:70.0%" in shown and "<td>30.0%</td>" in shown
+    assert shown.index("a&lt;b") < shown.index("sad")
+    assert "width:70.0%" in shown
+    assert "<td>30.0%</td>" in shown
     assert "most people" not in shown
     unsure = replace(reading(), expression=Expression(("a", "b", "c"), (0.4, 0.3, 0.3)))
     assert "most people would say something else" in unsure._repr_html_()

@@ -134,7 +134,9 @@ class Reading:
         if self.track is not None:
             about.append(f"track {self.track}")
         about.append(f"box {', '.join(f'{value:.0f}' for value in self.face.box_xyxy)}")
-        doubt = "; most people would say something else" if self.expression.unsure else ""
+        about.append(f"disagreement {self.expression.disagreement:.2f}")
+        if self.expression.unsure:
+            about.append("unsure: most people would say something else")
         shares = sorted(self.expression.as_dict().items(), key=lambda item: -item[1])
         rows = "".join(
             f'<tr><td style="text-align:left">{escape(name)}</td><td>{share:.1%}</td><td style="width:10em">'
@@ -142,8 +144,8 @@ class Reading:
             for name, share in shares
         )
         return (
-            f"<table><caption>{', '.join(about)}; people would disagree by {self.expression.disagreement:.2f} of 1{doubt}"
-            f"</caption><thead><tr><th>expression</th><th>probability</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<table><caption>{', '.join(about)}</caption><thead><tr><th>expression</th><th>probability</th>"
+            f"<th></th></tr></thead><tbody>{rows}</tbody></table>"
         )
 
 

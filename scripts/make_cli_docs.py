@@ -49,7 +49,7 @@ def option_row(parameter: Any) -> str:
 
 def page() -> str:
     """The whole of docs/reference/cli.md."""
-    head = "# The command line\n\nMade by `scripts/make_cli_docs.py` from the commands' own help.\n"
+    head = "# Command line\n\n`scripts/make_cli_docs.py` makes this page from the commands' own help.\n"
     exits = "Exit codes: 0 done; 1 finished, some items failed (each is named); 2 wrong use or unreadable input.\n"
     return "\n".join([head, exits, *sections(typer.main.get_command(app), "mien")]).rstrip() + "\n"
 

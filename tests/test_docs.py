@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from PIL import Image, ImageChops
 from scripts import check_words
 
@@ -137,6 +140,22 @@ def test_sentences_are_short_and_american(path: Path):
 
 def test_texts_in_the_code_are_american():
     assert [str(problem) for path in check_words.sources() for problem in check_words.check(path)] == []
+
+
+def test_every_command_has_an_example_and_help_in_short_american_sentences():
+    from mien.cli import app
+
+    def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        yield name, command
+        for subname, sub in getattr(command, "commands", {}).items():
+            yield from commands(sub, f"{name} {subname}")
+
+    for name, command in commands(typer.main.get_command(app), "mien"):
+        assert re.search(rf"{name}\b", command.epilog or ""), f"{name}: give it an example"
+        for text in (command.help, *(getattr(parameter, "help", None) for parameter in command.params)):
+            assert check_words.SPELLING.search(text or "") is None, f"{name}: {text}"
+            for sentence in check_words.split_sentences((text or "").replace("\n\n", ". ")):
+                assert check_words.word_count(sentence) <= check_words.MOST_WORDS, f"{name}: {sentence}"
 
 
 def test_a_page_is_told_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

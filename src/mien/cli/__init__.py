@@ -18,6 +18,7 @@ from mien.errors import MienError, reason
 app = typer.Typer(
     name="mien",
     help="Finds faces and reads the expression they show. We report the expression shown, never the emotion felt.",
+    epilog="Example: mien predict photo.jpg --annotate annotated/",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -26,7 +27,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)) -> None:
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True)) -> None:
     if version:
         typer.echo(f"mien {__version__}")
         raise typer.Exit

@@ -50,7 +50,7 @@ def audit(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every finding to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     fix: Annotated[
-        Path | None, typer.Option("--fix", help="Write a list of what to leave out, for --exclude, to this CSV.")
+        Path | None, typer.Option("--fix", help="Write a list of what to leave out to this CSV, for --exclude.")
     ] = None,
     fix_labels: Annotated[
         bool, typer.Option("--fix-labels", help="With --fix: list pictures whose label may be wrong, too.")

@@ -30,7 +30,7 @@ def compare(
         Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
     ],
     answer: AnswerOption = None,
-    answer_b: Annotated[str | None, typer.Option(help="What B answers, if not what --answer says.")] = None,
+    answer_b: Annotated[str | None, typer.Option(help="The answer of B, if it differs from --answer.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,

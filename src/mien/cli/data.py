@@ -13,7 +13,11 @@ from mien.cli.progress import ProgressBar
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(help="Bring data sets into labeled folders.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Bring data sets into labeled folders.",
+        epilog="Example: mien data import fer2013.csv --votes fer2013new.csv --out data/fer2013",
+        no_args_is_help=True,
+    )
     group.command("import", epilog="Example: mien data import fer2013.csv --votes fer2013new.csv --out data/fer2013")(
         import_
     )
@@ -26,12 +30,14 @@ def import_(
     votes: Annotated[
         Path | None, typer.Option("--votes", help="FER+'s fer2013new.csv; its votes go into votes.csv.")
     ] = None,
-    classes: Annotated[str, typer.Option("--classes", help="Only these, with commas between: happy,neutral,sad.")] = "",
+    classes: Annotated[
+        str, typer.Option("--classes", help="Take only these classes, separated by commas: happy,neutral,sad.")
+    ] = "",
     by_votes: Annotated[
         bool,
         typer.Option(
             "--by-votes",
-            help="Eight classes, contempt among them, by the majority of FER+'s votes; undecided ones are left out.",
+            help="Take FER+'s eight classes (contempt too) by the majority of its votes; leave out undecided pictures.",
         ),
     ] = False,
     overwrite: Annotated[

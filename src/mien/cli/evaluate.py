@@ -72,11 +72,13 @@ def evaluate(
         str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Weights of the recalls, as happy=1,sad=2; default: each class's support.")
+        str | None, typer.Option(help="Weights of the recalls, such as happy=1,sad=2; default: each class's support.")
     ] = None,
-    by: Annotated[str, typer.Option(help="Measure each value of this CSV column apart too.")] = "",
+    by: Annotated[str, typer.Option(help="Measure each value of this CSV column separately, too.")] = "",
     tta: Annotated[Tta | None, typer.Option(help="flip: average each face with its mirror image.")] = None,
-    corrupt: Annotated[bool, typer.Option("--corrupt", help="Measure under 8 kinds of damage too (40 times).")] = False,
+    corrupt: Annotated[
+        bool, typer.Option("--corrupt", help="Measure under 8 kinds of damage too; takes 40 times as long.")
+    ] = False,
     exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that the model does not know.")
@@ -92,7 +94,7 @@ def evaluate(
     mean: MeanOption = "",
     std: StdOption = "",
 ) -> None:
-    """Measure a model on labeled pictures. The first two lines are the course's: accuracy (precision), then recall.
+    """Measure a model on labeled pictures: classes with intervals, calibration, and the commonest confusions.
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """

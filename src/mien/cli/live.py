@@ -49,10 +49,11 @@ def live(
         str, typer.Argument(help="camera:0, camera:/dev/video2, an rtsp:// or http:// stream, or a video file.")
     ] = "camera:0",
     seconds: Annotated[
-        float | None, typer.Option(help="End after so long; else with Ctrl-C.", parser=parse_seconds, metavar=TIME)
+        float | None,
+        typer.Option(help="End after this time; without it, Ctrl-C ends.", parser=parse_seconds, metavar=TIME),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face and frame.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write a row for each face to FILE.jsonl, .csv or .parquet.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one for each face and frame.")] = False,
     window: Annotated[
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
     ] = False,
@@ -67,12 +68,12 @@ def live(
     turned: TurnedOption = False,
     device: DeviceOption = "auto",
     detect_every: Annotated[
-        int, typer.Option(help="Look for faces in every n-th frame, and go by their motion between.", min=1)
+        int, typer.Option(help="Look for faces in every n-th frame, and follow their motion in between.", min=1)
     ] = 1,
     threads: ThreadsOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
 ) -> None:
-    """Show what faces express at this moment, until Ctrl-C; then how long each expression was shown.
+    """Show what the faces before a camera express, until Ctrl-C; then say how long each expression was shown.
 
     On a terminal a table is kept up to date; else a line is printed for each change. The newest frame is read, and what
     comes meanwhile is dropped. A file is played at its own pace.

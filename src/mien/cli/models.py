@@ -30,7 +30,7 @@ def verify(
     unsealed: UnsealedOption = False,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Check a bundle: seal, weights, graph against manifest, that it runs, golden vectors; with --device: there.
+    """Check a bundle: seal, weights, graph against manifest, golden vectors, and that it runs (with --device: there).
 
     Exit code: 0 all is well, 2 a check failed.
     """

@@ -92,7 +92,8 @@ PriorStrengthOption = Annotated[
 ]
 DetectorOption = Annotated[str | None, typer.Option("--detector", help="yunet (default), haar, opencv-yunet or whole.")]
 DetectorModelOption = Annotated[
-    Path | None, typer.Option("--detector-model", help="The detector's own file: opencv-yunet's, or a cascade.")
+    Path | None,
+    typer.Option("--detector-model", help="The detector's own file: a model for opencv-yunet, or a cascade for haar."),
 ]
 MinFaceOption = Annotated[
     float | None,
@@ -103,7 +104,13 @@ MinFaceOption = Annotated[
     ),
 ]
 MinScoreOption = Annotated[
-    float | None, typer.Option("--min-score", help="Least confidence of the detector, 0-1.", min=0, max=1)
+    float | None,
+    typer.Option(
+        "--min-score",
+        help="Lowest confidence of the detector, 0-1; lower finds more faces and more false positives.",
+        min=0,
+        max=1,
+    ),
 ]
 TurnedOption = Annotated[
     bool,

@@ -81,7 +81,9 @@ def predict(
     ],
     out: Annotated[
         str | None,
-        typer.Option(help="Write a row a face to FILE.jsonl, .csv or .parquet; with --engine: a folder or address."),
+        typer.Option(
+            help="Write a row for each face to FILE.jsonl, .csv or .parquet; with --engine: a folder or address."
+        ),
     ] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw boxes, labels and bars into this folder; a video gives an MP4.")
@@ -89,7 +91,9 @@ def predict(
     blur_faces: Annotated[
         bool, typer.Option("--blur-faces", help="Make the faces unrecognizable in --annotate.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one a face, instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines, one for each face, instead of a table.")
+    ] = False,
     model: ModelOption = "default",
     answer: AnswerOption = None,
     prior: PriorOption = "training",
@@ -101,47 +105,53 @@ def predict(
     turned: TurnedOption = False,
     device: DeviceOption = "auto",
     every: Annotated[
-        float | None, typer.Option(help="In a video: one frame every so many seconds.", parser=seconds, metavar=TIME)
+        float | None,
+        typer.Option(help="In a video: read one frame every so many seconds.", parser=seconds, metavar=TIME),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="In a video: so many frames a second; instead of --every.", min=0.001)
+        float | None, typer.Option(help="In a video: read so many frames a second, instead of --every.", min=0.001)
     ] = None,
     start: Annotated[
-        float | None, typer.Option(help="In a video: from here on, as 90, 90s or 1:30.", parser=seconds, metavar=TIME)
+        float | None,
+        typer.Option(help="In a video: begin here, such as 90, 90s or 1:30.", parser=seconds, metavar=TIME),
     ] = None,
     end: Annotated[
         float | None,
         typer.Option(
-            help="In a video: up to here; of what is live: since its first frame.", parser=seconds, metavar=TIME
+            help="In a video: end here; in a live stream, counted from its first frame.", parser=seconds, metavar=TIME
         ),
     ] = None,
     detect_every: Annotated[
-        int, typer.Option(help="In a video: look for faces in every n-th frame, and go by their motion between.", min=1)
+        int,
+        typer.Option(help="In a video: look for faces in every n-th frame, and follow their motion in between.", min=1),
     ] = 1,
     summary: Annotated[
         bool,
-        typer.Option("--summary", help="Of a video: how long and how often each face followed shows each expression."),
+        typer.Option("--summary", help="For a video: say how long and how often each face shows each expression."),
     ] = False,
     eaf: Annotated[
-        Path | None, typer.Option(help="Of one video: write what is shown when to FILE.eaf, for ELAN.")
+        Path | None, typer.Option(help="For one video: write who shows what and when to FILE.eaf, for ELAN.")
     ] = None,
     timeline: Annotated[
-        Path | None, typer.Option(help="Of one video: draw what everybody shows when to FILE.html or FILE.svg.")
+        Path | None, typer.Option(help="For one video: draw who shows what and when to FILE.html or FILE.svg.")
     ] = None,
-    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No faces in --timeline.")] = False,
+    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="Leave the faces out of --timeline.")] = False,
     threads: ThreadsOption = 0,
     workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
     engine: Annotated[
         EngineName | None,
-        typer.Option(help="Read one folder, s3:// address or table of keys in shards; given again, it goes on."),
+        typer.Option(help="Read one folder, s3:// address or table of keys in shards; give it again to go on."),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="With --engine and a table: the column of the keys.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="With --engine and a table: the column that holds the keys.")
+    ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="With --engine ray: a cluster that runs; else Ray is started here.")
+        str | None,
+        typer.Option(help="With --engine ray: the address of a running cluster; without it, Ray starts here."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
     dedupe: Annotated[
-        bool, typer.Option("--dedupe", help="Leave out files that are byte for byte another's copy.")
+        bool, typer.Option("--dedupe", help="Leave out files that are byte for byte copies of others.")
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,

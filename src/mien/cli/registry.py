@@ -33,7 +33,11 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's n
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(help="Keep versions of models, and a history of which one serves.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Keep versions of models, and a history of which one serves.",
+        epilog="Example: mien registry add runs/new.onnx --name faces",
+        no_args_is_help=True,
+    )
     group.command(epilog="Example: mien registry add runs/new.onnx --name faces --note 'with more fear'")(add)
     group.command("list", epilog="Example: mien registry list")(list_)
     group.command(epilog="Example: mien registry show faces@production")(show)
@@ -124,10 +128,13 @@ def promote(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --compare: train, validation or test.")] = "validation",
     detector: Annotated[
-        str | None, typer.Option(help="--compare has whole photos: find the face with libface, haar or yunet.")
+        str | None,
+        typer.Option(
+            help="The pictures of --compare are whole photos: find the face with yunet, haar or opencv-yunet."
+        ),
     ] = None,
     new_classes: Annotated[
-        bool, typer.Option("--new-classes", help="The classes may differ from those served now.")
+        bool, typer.Option("--new-classes", help="Allow classes that differ from those served now.")
     ] = False,
     share: Annotated[
         float | None, typer.Option(help="Percent of the requests that a canary answers.", min=0, max=100)
@@ -188,7 +195,7 @@ def rollback(
 
 def history(
     name: NameArgument,
-    limit: Annotated[int, typer.Option(help="The newest so many events; 0: all.", min=0)] = 0,
+    limit: Annotated[int, typer.Option(help="Print only the newest so many events; 0: all.", min=0)] = 0,
     location: RegistryOption = "",
     files: FilesOption = "",
     as_json: JsonOption = False,

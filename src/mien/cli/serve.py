@@ -48,7 +48,7 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option(help="Threads that read pictures; 0: one a core.", min=0)] = 0,
     queue: Annotated[int, typer.Option(help="Pictures that may wait; 0: 8 for each worker.", min=0)] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds until a request is answered 504.", min=0.1)] = 10.0,
+    timeout: Annotated[float, typer.Option(help="Answer 504 after this many seconds.", min=0.1)] = 10.0,
     max_body: Annotated[float, typer.Option(help="Largest body, MiB.", min=0.01)] = 32.0,
     max_pixels: Annotated[float, typer.Option(help="Largest picture, megapixels.", min=0.001)] = 50.0,
     detector: DetectorOption = None,
@@ -60,7 +60,7 @@ def serve(
     files: Annotated[str, typer.Option(help="Folder of the bundles; default: $MIEN_REGISTRY_FILES.")] = "",
     poll: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = 2.0,
     drain: Annotated[
-        float, typer.Option(help="Seconds between `ready` answering 503 and the end, after SIGTERM.", min=0)
+        float, typer.Option(help="After SIGTERM: seconds in which `ready` answers 503, before the server ends.", min=0)
     ] = 3.0,
 ) -> None:
     """Serve the page and the HTTP interface. Without options: the bundled model, for this machine alone.

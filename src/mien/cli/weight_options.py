@@ -55,7 +55,9 @@ SizeOption = Annotated[
 ]
 ColorOption = Annotated[
     Color | None,
-    typer.Option("--color", help="What the network sees; default: by its first layer.", rich_help_panel=PANEL),
+    typer.Option(
+        "--color", help="Colors that the network sees; default: told from its first layer.", rich_help_panel=PANEL
+    ),
 ]
 MeanOption = Annotated[
     str,

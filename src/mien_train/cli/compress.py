@@ -34,14 +34,16 @@ def compress(
     data: Annotated[Path, typer.Option("--data", help="The labeled folder that the model was trained on.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     int8: Annotated[
-        bool, typer.Option("--int8/--no-int8", help="Convolutions, but for the first, in 8-bit integers.")
+        bool, typer.Option("--int8/--no-int8", help="Turn the convolutions, except the first, into 8-bit integers.")
     ] = True,
     prune: Annotated[
         float,
         typer.Option(help="Drop this share of the channels inside each block, then fine-tune.", min=0, max=0.9),
     ] = 0.0,
-    epochs: Annotated[int, typer.Option(help="With --prune: of fine-tuning.", min=1)] = 4,
-    max_drop: Annotated[float, typer.Option(help="Points of accuracy that may be lost.", min=0)] = 2.0,
+    epochs: Annotated[int, typer.Option(help="With --prune: epochs of fine-tuning.", min=1)] = 4,
+    max_drop: Annotated[
+        float, typer.Option(help="Write nothing if accuracy drops by more points than this.", min=0)
+    ] = 2.0,
     threads: Annotated[int, typer.Option(help="CPU threads to fine-tune on; 0 takes every core.", min=0)] = 0,
     exclude: Annotated[
         Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as in training.")

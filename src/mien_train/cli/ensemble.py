@@ -31,8 +31,8 @@ def ensemble(
         bool,
         typer.Option(
             "--average-weights",
-            help="Average the weights into one network, as fast as each: for bundles of which one began (--init) with "
-            "the other's weights.",
+            help="Average the weights into one network, as fast as each. One bundle must have begun (--init) with the "
+            "other's weights.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,

@@ -100,33 +100,33 @@ def export(
     mean: MeanOption = "",
     std: StdOption = "",
     label_answer: Annotated[
-        str, typer.Option(help="For a run that learned votes too: what the answer by the labels is called.")
+        str, typer.Option(help="For a run that learned votes too: the name of the answer by the labels.")
     ] = "labels",
     target: Annotated[
         Target | None,
-        typer.Option("--for", help="Of a bundle: write what this program takes.", rich_help_panel=PLAIN),
+        typer.Option("--for", help="With a bundle: write the file that this program takes.", rich_help_panel=PLAIN),
     ] = None,
     layout: Annotated[
         Layout | None,
         typer.Option(
-            help="Of a bundle: write a plain ONNX file that takes float32 [B, C, S, S].", rich_help_panel=PLAIN
+            help="With a bundle: write a plain ONNX file that takes float32 [B, C, S, S].", rich_help_panel=PLAIN
         ),
     ] = None,
     output: Annotated[
-        Output, typer.Option("--output", help="Of a plain ONNX file.", rich_help_panel=PLAIN)
+        Output, typer.Option("--output", help="What a plain ONNX file gives.", rich_help_panel=PLAIN)
     ] = Output.logits,
     prior: Annotated[
         str,
         typer.Option(
             "--prior",
-            help="Of a plain ONNX file: mix of classes to expect: training, even, or a JSON or CSV file of shares. "
+            help="Mix of classes that a plain ONNX file expects: training, even, or a JSON or CSV file of shares. "
             "Default: training; even for si100b-bench.",
             rich_help_panel=PLAIN,
         ),
     ] = "",
     prior_strength: PriorStrengthOption = 1.0,
     answer: Annotated[
-        str | None, typer.Option("--answer", help="Of a plain ONNX file: which answer.", rich_help_panel=PLAIN)
+        str | None, typer.Option("--answer", help="Which answer a plain ONNX file gives.", rich_help_panel=PLAIN)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
 ) -> None:

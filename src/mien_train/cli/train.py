@@ -51,8 +51,8 @@ def train(
         typer.Option(
             "--init",
             help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, or "
-            "dlib's face recognition network (.dat). Of a wider network in a bundle, the channels that count most are "
-            "taken.",
+            "dlib's face recognition network (.dat). From a wider network in a bundle, the channels that count most "
+            "are taken.",
         ),
     ] = None,
     exclude: Annotated[
@@ -61,12 +61,12 @@ def train(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A bundle (file, or the name of a bundled model) or the folder of a finished run that decides the "
-            "recipe's teacher_share of the targets; give it again for an ensemble."
+            help="A bundle, a bundled model's name, a finished run's folder, or soft targets (.npz). It decides the "
+            "recipe's teacher_share of the targets; give several for an ensemble."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How many; default: the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all chance; default: the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; default: the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; default: the recipe's.")] = None,
     threads: ThreadsOption = 0,
     network: NetworkOption = "",
     module: ModuleOption = "",

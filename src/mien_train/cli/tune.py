@@ -44,12 +44,12 @@ def tune(
         Path | None, typer.Option(help="Recipe in TOML for what is not searched; without it, the defaults.")
     ] = None,
     trials: Annotated[
-        int, typer.Option(help="Stop when so many are finished, those of earlier calls included.", min=1)
+        int, typer.Option(help="Stop when so many trials are finished, those of earlier calls included.", min=1)
     ] = 20,
-    epochs: Annotated[int | None, typer.Option(help="Of each trial, instead of the recipe's.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each trial, instead of the recipe's.", min=1)] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(help="No trial starts after this time, as 3600 or 8:00:00.", parser=seconds, metavar=TIME),
+        typer.Option(help="Start no trial after this time, such as 3600 or 8:00:00.", parser=seconds, metavar=TIME),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes; each has its share of the threads.", min=1)] = 1,
     threads: Annotated[int, typer.Option(help="CPU threads of all workers; 0 takes every core.", min=0)] = 0,
@@ -60,7 +60,7 @@ def tune(
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the study in --storage; default: the name of --out.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search; each recipe has its own.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the search; each recipe has its own.", min=0)] = 0,
     startup: Annotated[
         int, typer.Option(help="So many trials come first, drawn at random and never stopped early.", min=1)
     ] = 5,

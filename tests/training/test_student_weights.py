@@ -280,6 +280,19 @@ def test_wrapped_halved_and_nested_weights_are_taken(tmp_path: Path):
         torch.testing.assert_close(found["fc3.weight"], good["fc3.weight"], atol=1e-3, rtol=1e-3)
 
 
+def test_weights_saved_on_a_graphics_card_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    good = {name: tensor.bfloat16() for name, tensor in EmotionNet(3).state_dict().items()}
+    with monkeypatch.context() as patch:  # a file as torch.save(model.cuda().state_dict()) writes it
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(good, tmp_path / "w.pth")
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(tmp_path / "w.pth", weights_only=True)
+    found = read_state_dict(tmp_path / "w.pth")
+    assert {(tensor.device.type, tensor.dtype) for tensor in found.values()} == {("cpu", torch.float32)}
+    torch.testing.assert_close(found["fc3.weight"], good["fc3.weight"].float())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -366,14 +379,17 @@ def test_the_transform_of_the_code_gives_the_preprocessing(tmp_path: Path, monke
 
 
 def test_the_command_takes_code_and_says_what_it_assumed(
-    code: Path, data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
-):
+    code: Path, data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+):  # fmt: skip
     monkeypatch.chdir(tmp_path)
     network = make_student_network(f"{code}:makeDepthwise", 3)
     torch.save(network.state_dict(), "w.pth")
     module = f"{os.path.relpath(code)}:makeDepthwise"
-    done, out, _ = mien("export", "w.pth", "--module", module, "--data", data, "--size", "48", "--out", "s.onnx")
+    done, out, error = mien("export", "w.pth", "--module", module, "--data", data, "--size", "48", "--out", "s.onnx")
     assert done == 0
+    assert not recwarn.list  # torch's own warnings are nothing that a student can do about
+    assert "warn" not in error.lower()
     assert "assumed: mean 0.5 (the course's)" in out
     assert "assumed: classes: happy, neutral, sad (sorted" in out
     assert "assumed: size" not in out

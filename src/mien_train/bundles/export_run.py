@@ -23,6 +23,10 @@ from mien_train.data.tensors import predict_logits
 from mien_train.recipe import Recipe
 from mien_train.run.finished_run import FinishedRun, open_run
 
+CASCADE_CROPS = 300
+"""Training crops that calibrate the cascade's margin, at most: it takes four times as long for a crop as the default
+detector, and its boxes come in steps of 30 % anyway. Four sets of 300 gave margins of 1.049 to 1.061, 1,200 gave 1.055."""
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -102,6 +106,7 @@ def export_run(
     )
     command = f"mien export {run_folder} --data {data_root}"
     command += f" --label-answer {label_answer}" if recipe.votes_weight and label_answer != "labels" else ""
+    progress.update("converting and measuring", 0, 1)
     return Exported(_write(out, run, data, manifest, label_answer, command), framings)
 
 
@@ -130,16 +135,17 @@ def _write(
 def _calibrate_crop(train: Pack, recipe: Recipe, crops: int, progress: Progress) -> dict[str, FramingReport]:
     """One framing for each detector that needs no file: the default, and the course's cascade."""
     rows = np.random.default_rng(recipe.seed).permutation(len(train.labels))[:crops]
-    chosen = train.images[np.sort(rows)]
-    names = list(dict.fromkeys([default_detector_name(), "haar"]))
+    counts = {default_detector_name(): len(rows), "haar": min(len(rows), CASCADE_CROPS)}
     reports: dict[str, FramingReport] = {}
-    for turn, name in enumerate(names):
+    before = 0
+    for name, count in counts.items():
         reports[name] = measure_framing(
-            chosen,
+            train.images[np.sort(rows[:count])],
             make_detector(name),
             recipe.align,
-            PartOfProgress(progress, "calibrating the crop", before=turn * len(chosen), total=len(names) * len(chosen)),
+            PartOfProgress(progress, "calibrating the crop", before=before, total=sum(counts.values())),
         )
+        before += count
     return reports
 
 

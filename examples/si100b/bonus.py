@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from math import isfinite
 
 import my_net
 from torch.utils.data import DataLoader
@@ -36,7 +37,8 @@ def main() -> None:
         print(f"{title:10} {'A':>8} {'B':>8} {'B - A':>9}")
         values = [[*each, total] for each, total in map(measure, matrices)]
         for name, a, b in zip([*classes, "total"], *values, strict=True):
-            print(f"{name:10} {a:8.2%} {b:8.2%} {100 * (b - a):+9.2f}")
+            change = f"{100 * (b - a):+9.2f}" if isfinite(b - a) else f"{'nan':>9}"  # a class that was never predicted
+            print(f"{name:10} {a:8.2%} {b:8.2%} {change}")
         print()
     low, high = 100 * found.accuracy.low, 100 * found.accuracy.high
     print(f"total accuracy, B - A: {100 * found.accuracy.value:+.2f} points, 95 % interval [{low:+.2f}, {high:+.2f}]")

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def test_the_server_says_what_the_library_says(server: Running, group: Path):
     model = answer["model"]
     assert (model["name"], model["version"], len(model["sha256"])) == ("default", 1, 64)
     assert model["classes"] == list(picture["faces"][0]["probabilities"])
+
+
+def test_the_server_gives_the_answer_and_prior_of_its_start(start_server: Callable[..., Running], group: Path):
+    server = start_server(workers=1, answer="fer2013", prior="even", prior_strength=0.5)
+    told = server.client.post("/v1/read", content=group.read_bytes()).json()
+    assert (told["model"]["answer"], told["model"]["prior"]) == ("fer2013", "even, strength 0.5")
+    expected = Recognizer("default", answer="fer2013", prior="even", prior_strength=0.5).read(group)
+    for face, reading in zip(told["pictures"][0]["faces"], expected, strict=True):
+        assert face["answer"] == "fer2013"
+        assert list(face["probabilities"].values()) == pytest.approx(list(reading.expression.probabilities), abs=1e-5)
+    (about,) = server.client.get("/v1/models").json()["models"]
+    assert "fer2013" in str(about)
 
 
 def test_every_way_to_send_pictures_gives_the_same_rows(server: Running, portrait: bytes):

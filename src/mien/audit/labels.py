@@ -48,4 +48,4 @@ def check_labels(split: Split, session: Session, progress: Progress = SILENT) ->
                     float(probabilities[row, best]),
                 )
             )
-    return LabelCheck(split.name, measured.model, measured.model_sha256, len(truth), tuple(found))
+    return LabelCheck(split.name, measured.title, measured.model_sha256, len(truth), tuple(found))

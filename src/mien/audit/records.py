@@ -99,7 +99,7 @@ class WrongLabel:
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    """Labels of one split against a model; `found` has the surest contradictions first."""
+    """Labels of one split against a model, named with its answer and prior; the surest contradictions come first."""
 
     split: str
     model: str

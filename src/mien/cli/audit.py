@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, registered
+from mien.cli.options import MODEL_HELP, AnswerOption, PriorOption, PriorStrengthOption, registered
 from mien.cli.output import name_items, say_passed_over, write_file
 from mien.cli.progress import ProgressBar
 
@@ -66,6 +66,9 @@ def audit(
     model: Annotated[
         str, typer.Option(help=f"The model to check labels with. {MODEL_HELP}", callback=registered)
     ] = "default",
+    answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0)] = 0,
 ) -> None:
     """Look for duplicates, leaks between splits, wrong labels, blank, faceless and unreadable pictures.
@@ -78,9 +81,11 @@ def audit(
     from mien.dataset import open_splits
     from mien.detect import default_detector_name, make_detector
     from mien.model.bundle import load_bundle
+    from mien.model.prior import as_prior
     from mien.model.session import Session
     from mien.report import audit_to_html, audit_to_json, audit_to_text
 
+    mix = as_prior(prior, prior_strength)
     splits = open_splits(data)
     say_passed_over(splits)
     with ProgressBar() as bar:
@@ -88,7 +93,7 @@ def audit(
             splits,
             detector=None if faces is Faces.none else make_detector(detector or default_detector_name()),
             face_limit=FACE_SAMPLE if faces is Faces.sample else None,
-            session=Session(load_bundle(model), threads) if labels else None,
+            session=Session(load_bundle(model), threads, answer=answer, prior=mix) if labels else None,
             labels_in=split_for_labels.value if split_for_labels else "",
             progress=bar,
         )

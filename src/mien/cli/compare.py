@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, AnswerOption, ThreadsOption, registered
+from mien.cli.options import (
+    MODEL_HELP,
+    AnswerOption,
+    PriorOption,
+    PriorStrengthOption,
+    ThreadsOption,
+    registered,
+)
 from mien.cli.output import name_items, say_passed_over, write_charts, write_file
 from mien.cli.progress import ProgressBar
 
@@ -15,7 +22,9 @@ EXAMPLES = """Examples:
 
 mien compare default mine.onnx data/fer2013 --html comparison.html
 
-mien compare old.onnx new.onnx images --split test --json comparison.json"""
+mien compare old.onnx new.onnx images --split test --json comparison.json
+
+mien compare default default data/fer2013 --prior-b even"""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +40,9 @@ def compare(
     ],
     answer: AnswerOption = None,
     answer_b: Annotated[str | None, typer.Option(help="The answer of B, if it differs from --answer.")] = None,
+    prior: PriorOption = "training",
+    prior_b: Annotated[str | None, typer.Option(help="The prior of B, if it differs from --prior.")] = None,
+    prior_strength: PriorStrengthOption = 1.0,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
@@ -55,12 +67,16 @@ def compare(
     from mien.detect import make_detector
     from mien.measure.compare import compare as measure
     from mien.model.bundle import load_bundle
+    from mien.model.prior import as_prior
     from mien.model.session import Session
     from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
     from mien.report.figures import comparison_figures
 
-    asked = ((a, answer), (b, answer_b or answer))
-    first, second = (Session(load_bundle(name), threads, answer=wanted) for name, wanted in asked)
+    asked = ((a, answer, prior), (b, answer_b or answer, prior_b or prior))
+    first, second = (
+        Session(load_bundle(name), threads, answer=wanted, prior=as_prior(mix, prior_strength))
+        for name, wanted, mix in asked
+    )
     found = open_dataset(data, split)
     say_passed_over([found])
     found = without(found, exclude) if exclude else found

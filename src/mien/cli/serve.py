@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DetectorOption, DeviceOption, MinFaceOption, MinScoreOption, TurnedOption
+from mien.cli.options import (
+    AnswerOption,
+    DetectorOption,
+    DeviceOption,
+    MinFaceOption,
+    MinScoreOption,
+    PriorOption,
+    PriorStrengthOption,
+    TurnedOption,
+)
 from mien.errors import ServeError
 
 if TYPE_CHECKING:
@@ -33,6 +42,9 @@ def serve(
         list[str] | None,
         typer.Option("--model", help="Bundled name, .onnx file, NAME@production or NAME@3; may be given again."),
     ] = None,
+    answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     admin: Annotated[str, typer.Option(help="Where the admin routes listen: HOST:PORT or unix:PATH.")] = "",
@@ -82,6 +94,9 @@ def serve(
     run(
         ServeOptions(
             models=tuple(model or ["default"]),
+            answer=answer,
+            prior=prior,
+            prior_strength=prior_strength,
             host=host,
             port=port,
             admin=admin,

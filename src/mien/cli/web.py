@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import AnswerOption, PriorOption, PriorStrengthOption
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -19,11 +21,15 @@ def web(
         str,
         typer.Option("--model", help="The model that visitors' browsers run: a bundled one's name, or a .onnx file."),
     ] = "default",
+    answer: AnswerOption = None,
+    prior: PriorOption = "training",
+    prior_strength: PriorStrengthOption = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in the folder.")] = False,
 ) -> None:
     """Write the page as static files that any web server can host; pictures are read in the visitor's browser."""
+    from mien.model.prior import as_prior
     from mien.web.export import write_site
 
-    written = write_site(out, model=model, overwrite=overwrite)
+    written = write_site(out, model=model, answer=answer, prior=as_prior(prior, prior_strength), overwrite=overwrite)
     size = sum(path.stat().st_size for path in written) / 1e6
     typer.echo(f"{len(written)} files, {size:.1f} MB, in {out}; README.txt there says which headers to send")

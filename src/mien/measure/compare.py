@@ -17,6 +17,7 @@ from mien.measure.metrics import Truth
 from mien.measure.significance import Difference, difference, joint_table
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer
+from mien.model.prior import Prior
 from mien.model.session import Session
 from mien.progress import SILENT, PartOfProgress, Progress
 
@@ -101,7 +102,7 @@ def compare(
         )  # fmt: skip
 
     same = (
-        _bundle(a).model == _bundle(b).model and _bundle(a).manifest == _bundle(b).manifest and _answer(a) == _answer(b)
+        _bundle(a).model == _bundle(b).model and _bundle(a).manifest == _bundle(b).manifest and _asked(a) == _asked(b)
     )
     of_a = measure("A", a)
     of_b = of_a if same else measure("B", b)
@@ -109,8 +110,8 @@ def compare(
     return _pair(of_a, of_b, same, left_out, resamples, seed)
 
 
-def _answer(model: Bundle | Session) -> Answer:
-    return model.answer if isinstance(model, Session) else model.manifest.answer()
+def _asked(model: Bundle | Session) -> tuple[Answer, Prior]:
+    return (model.answer, model.prior) if isinstance(model, Session) else (model.manifest.answer(), Prior())
 
 
 def _bundle(model: Bundle | Session) -> Bundle:

@@ -24,6 +24,7 @@ from mien.media.image import read_image
 from mien.model.bundle import Bundle
 from mien.model.classify import BATCH
 from mien.model.crop import Crops, cut, whole_face
+from mien.model.prior import TRAINING
 from mien.model.session import Session
 from mien.progress import SILENT, Progress
 from mien.records import Face, Image
@@ -115,8 +116,10 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The model and, where it has several, the answer that was measured."""
-        return f"{self.model} ({self.answer})" if self.answer else self.model
+        """The model, with the answer where it gives several, and the prior where that is not the training's."""
+        prior = "" if self.prior == TRAINING else f"prior {self.prior}"
+        told = ", ".join(filter(None, (self.answer, prior)))
+        return f"{self.model} ({told})" if told else self.model
 
     @property
     def gap(self) -> Gap | None:

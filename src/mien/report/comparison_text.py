@@ -180,6 +180,7 @@ def _model(evaluation: Evaluation) -> dict[str, object]:
         "name": evaluation.model,
         "sha256": evaluation.model_sha256,
         "answer": evaluation.answer,
+        "prior": evaluation.prior,
         "classes_not_compared": list(evaluation.match.model_only),
         "accuracy": _estimate(scores.accuracy),
         "macro_f1": _estimate(scores.macro_f1),

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Scope
 
 from mien.errors import MienError
+from mien.model.prior import as_prior
 from mien.serve.admin import AdminRoutes
 from mien.serve.admission import Overloaded
 from mien.serve.guard import Guard
@@ -32,7 +33,9 @@ CLIENT_CLOSED = 499
 def public_app(service: Service) -> ASGIApp:
     """What everybody may call: `/v1`, `/v2`, metrics and the page."""
     routes = [*ReadRoutes(service).routes(), *ProtocolRoutes(service).routes()]
-    return _guarded(service, routes, public=lambda path: not path.startswith(API), otherwise=Page())
+    options = service.options
+    page = Page(options.answer, as_prior(options.prior, options.prior_strength))
+    return _guarded(service, routes, public=lambda path: not path.startswith(API), otherwise=page)
 
 
 def admin_app(service: Service) -> ASGIApp:

@@ -41,7 +41,7 @@ def respond(answer: Answer, form: str) -> Response:
         return Response(answer.pictures[0].jpeg, media_type=JPEG)
     rows = [row for picture in answer.pictures for row in picture.rows]
     if form == CSV:
-        classes = answer.serving.manifest.classes
+        classes = answer.serving.answer.classes
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(columns(classes))

@@ -115,7 +115,7 @@ class ProtocolRoutes:
 
 
 def _metadata(slot: Slot, serving: Serving, *, pictures: bool) -> dict[str, object]:
-    spec, count = serving.manifest.input, len(serving.manifest.classes)
+    spec, count = serving.manifest.input, len(serving.answer.classes)
     versions = {slot.production.version, *([slot.canary.serving.version] if slot.canary else [])}
     inputs, outputs = [_port("picture", "BYTES", [-1])], [_port("readings", "BYTES", [-1])]
     if not pictures:
@@ -127,7 +127,7 @@ def _metadata(slot: Slot, serving: Serving, *, pictures: bool) -> dict[str, obje
         "platform": "onnxruntime_onnx",
         "inputs": inputs,
         "outputs": outputs,
-        "parameters": {"classes": ",".join(serving.manifest.classes), "sha256": serving.sha256},
+        "parameters": {"classes": ",".join(serving.answer.classes), "sha256": serving.sha256},
     }
 
 

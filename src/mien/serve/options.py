@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mien.errors import ServeError
 from mien.media.image import MAX_PIXELS
+from mien.model.prior import TRAINING
 
 MAX_PICTURES = 16
 """Pictures in one request."""
@@ -40,6 +41,8 @@ class ServeOptions:
         max_pixels: larger pictures are refused before decoding, pixels.
         timeout_s: a request that has waited so long is answered 504.
         body_timeout_s: a body must have arrived after so long.
+        answer, prior, prior_strength: what every model answers, and the mix of classes to expect; see
+            `mien.Recognizer`. A model that has no such answer does not serve.
         detector, min_face, min_score, turned: see `mien.detect.make_detector`; detector "" takes the default one.
         device: what computes; see `mien.model.device`.
         registry, files: see `mien.registry.open_registry`.
@@ -62,6 +65,9 @@ class ServeOptions:
     max_pixels: int = min(50_000_000, MAX_PIXELS)
     timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    answer: str | None = None
+    prior: str = TRAINING
+    prior_strength: float = 1.0
     detector: str = ""
     min_face: float | None = None
     min_score: float | None = None

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from mien.errors import MienError
+from mien.model.prior import Prior
 from mien.serve.problems import RequestProblem
 from mien.web.site import HEADERS, cache_control, media_type, page_files
 
@@ -19,7 +21,9 @@ NOTHING = "there is nothing at this address; /openapi.json lists every route"
 class Page:
     """The page's files by their address. Only what is listed is served, so no path leads out of the folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str | None = None, prior: Prior | None = None) -> None:
+        """`answer` and `prior` are those of the page's own mode, "on this device"."""
+        self._answer, self._prior = answer, prior
         self._files: dict[str, Path | bytes] | None = None
         self._tags: dict[str, str] = {}
 
@@ -32,12 +36,18 @@ class Page:
             response = JSONResponse({"error": str(problem)}, problem.status)
         await response(scope, receive, send)
 
+    def _list(self) -> dict[str, Path | bytes]:
+        try:
+            return page_files(server=True, answer=self._answer, prior=self._prior)
+        except MienError:  # the bundled model cannot answer as the server does: then the page reads nothing by itself
+            return page_files(server=True, on_device=False)
+
     async def _get(self, request: Request) -> Response:
         name = request.url.path.removeprefix("/") or "index.html"
         if request.method not in ("GET", "HEAD"):
             raise RequestProblem(404, NOTHING)
         if self._files is None:
-            self._files = await asyncio.to_thread(page_files, server=True)
+            self._files = await asyncio.to_thread(self._list)
         if name not in self._files:
             raise RequestProblem(404, NOTHING)
         content = self._files[name]

@@ -16,6 +16,7 @@ from mien.detect import Detector, default_detector_name, make_detector
 from mien.errors import MediaError, MienError
 from mien.media.image import decode
 from mien.model.bundle import Bundle
+from mien.model.prior import Prior
 from mien.output.draw import JPEG_QUALITY, annotate
 from mien.output.rows import Row, rows_of, utf8
 from mien.pipeline import Recognizer
@@ -98,8 +99,14 @@ class Reader:
         MienError: the bundle or the detector cannot be used.
     """
 
-    def __init__(self, bundle: Bundle, detector: DetectorChoice, max_pixels: int) -> None:
-        self.recognizer = Recognizer(bundle, detector.make(), threads=1, max_pixels=max_pixels, device=detector.device)
+    def __init__(
+        self, bundle: Bundle, detector: DetectorChoice, max_pixels: int, answer: str | None = None,
+        prior: Prior | None = None,
+    ) -> None:  # fmt: skip
+        self.recognizer = Recognizer(
+            bundle, detector.make(), threads=1, max_pixels=max_pixels, answer=answer, prior=prior,
+            device=detector.device,
+        )  # fmt: skip
         self._choice = detector
         self._detectors: dict[float | None, Detector] = {None: self.recognizer.detector}
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mien.errors import MienError, ServeError
+from mien.model.prior import as_prior
 from mien.serve.admission import Gate
 from mien.serve.metrics import Metrics
 from mien.serve.options import ServeOptions
@@ -196,7 +197,10 @@ class Service:
     def _open(self) -> None:
         options = self.options
         choice = DetectorChoice(options.detector, options.min_face, options.min_score, options.turned, options.device)
-        load = partial(load_serving, workers=options.worker_count, detector=choice, max_pixels=options.max_pixels)
+        load = partial(
+            load_serving, workers=options.worker_count, detector=choice, max_pixels=options.max_pixels,
+            answer=options.answer, prior=as_prior(options.prior, options.prior_strength),
+        )  # fmt: skip
         for model in options.models:
             slot = Slot(self._source(model), lambda b, n, v: load(b, n, v), self.metrics)
             if slot.name in self.slots:

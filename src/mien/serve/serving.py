@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from mien.errors import BundleError
 from mien.model.bundle import Bundle
-from mien.model.manifest import Manifest
+from mien.model.manifest import Answer, Manifest
+from mien.model.prior import Prior
 from mien.model.verify import verify_bundle
 from mien.serve.reader import DetectorChoice, Reader
 
@@ -23,12 +24,16 @@ class Serving:
         name, version: as answers name them; a bundle that is in no registry counts its versions from 1 on by itself.
         sha256: of the whole file.
         manifest: what the bundle says about itself.
+        answer: which of the model's answers is given.
+        prior: the mix of classes that it expects.
     """
 
     name: str
     version: int
     sha256: str
     manifest: Manifest
+    answer: Answer
+    prior: Prior
     _readers: deque[Reader]
 
     @contextmanager
@@ -46,18 +51,21 @@ class Serving:
             "name": self.name,
             "version": self.version,
             "sha256": self.sha256,
-            "classes": list(self.manifest.classes),
-            "answer": self.manifest.answer().name or None,
+            "classes": list(self.answer.classes),
+            "answer": self.answer.name or None,
+            "prior": str(self.prior),
         }
 
 
 def load_serving(
-    bundle: Bundle, name: str, version: int, *, workers: int, detector: DetectorChoice, max_pixels: int
-) -> Serving:
+    bundle: Bundle, name: str, version: int, *, workers: int, detector: DetectorChoice, max_pixels: int,
+    answer: str | None = None, prior: Prior | None = None,
+) -> Serving:  # fmt: skip
     """Verify a bundle, replay its golden vectors, open its sessions, and warm them up.
 
     Raises:
-        BundleError: a check failed, or the model does not answer; says which and why.
+        BundleError: a check failed, the model does not answer, or lacks the answer wanted; says which and why.
+        DatasetError: the prior does not go with the answer's classes.
         DetectorError: the detector cannot be used here.
         DeviceError: the device cannot.
     """
@@ -65,7 +73,9 @@ def load_serving(
     failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
     if failed:
         raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")
-    readers = deque(Reader(bundle, detector, max_pixels) for _ in range(workers))
+    readers = deque(Reader(bundle, detector, max_pixels, answer, prior) for _ in range(workers))
     for reader in readers:
         reader.warm_up()
-    return Serving(name, version, hashlib.sha256(bundle.model).hexdigest(), bundle.manifest, readers)
+    manifest = bundle.manifest
+    digest = hashlib.sha256(bundle.model).hexdigest()
+    return Serving(name, version, digest, manifest, manifest.answer(answer), prior or Prior(), readers)

@@ -8,18 +8,23 @@ from pathlib import Path
 
 from mien.errors import OutputError, Remedy
 from mien.files import make_folder, replacing
+from mien.model.prior import Prior
 from mien.web.site import HEADERS, has_device_mode, page_files
 
 _LAST = ("site.json", "index.html")
 """Written when everything they name is there, so that an interrupted export never serves half a page."""
 
 
-def write_site(out: Path, *, model: str | os.PathLike[str] = "default", overwrite: bool = False) -> list[Path]:
+def write_site(
+    out: Path, *, model: str | os.PathLike[str] = "default", answer: str | None = None, prior: Prior | None = None,
+    overwrite: bool = False,
+) -> list[Path]:  # fmt: skip
     """Write the page into a folder.
 
     Args:
         out: a folder that does not exist or is empty; with `overwrite`, files in it are replaced.
         model: the bundle that the page reads faces with, by name or path.
+        answer, prior: which of its answers the page gives, and the mix of classes to expect.
         overwrite: whether `out` may hold files already.
 
     Returns:
@@ -40,7 +45,7 @@ def write_site(out: Path, *, model: str | os.PathLike[str] = "default", overwrit
         raise OutputError(
             f"{out}: expected an empty folder, found files; choose another, or replace them", Remedy.OVERWRITE
         )
-    files = page_files(server=False, model=model)
+    files = page_files(server=False, model=model, answer=answer, prior=prior)
     files["README.txt"] = _note().encode()
     written: list[Path] = []
     for name in sorted(files, key=lambda name: (name in _LAST, name)):

@@ -11,9 +11,13 @@ import os
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from mien._version import __version__
 from mien.errors import BundleError
 from mien.model.bundle import Bundle, load_bundle
+from mien.model.manifest import Answer
+from mien.model.prior import Prior
 
 PAGE = (
     "index.html", "style.css", "icon.svg", "app.js", "crop.js", "detector.js", "device_reader.js", "dom.js", "faces.js",
@@ -73,12 +77,22 @@ def has_device_mode() -> bool:
     return all(path.is_file() for path in [*_runtime().values(), _folder("weights") / DETECTOR])
 
 
-def page_files(*, server: bool, model: str | os.PathLike[str] = "default") -> dict[str, Path | bytes]:
+def page_files(
+    *,
+    server: bool,
+    on_device: bool = True,
+    model: str | os.PathLike[str] = "default",
+    answer: str | None = None,
+    prior: Prior | None = None,
+) -> dict[str, Path | bytes]:
     """Every file of the page by its address below the page's own, with its path or its content.
 
     Args:
         server: whether the same server answers `v1/read`; without it the page reads pictures on the device alone.
+        on_device: whether the page may read pictures on the device, where its files are there.
         model: the bundle that the browser runs, by name or path.
+        answer: which of its answers the page gives; None: its default.
+        prior: the mix of classes to expect; None: that of the training.
 
     Raises:
         MienError: the model cannot be used; see `mien.model.bundle.load_bundle`.
@@ -87,8 +101,8 @@ def page_files(*, server: bool, model: str | os.PathLike[str] = "default") -> di
     files |= {f"samples/{name}": _folder("samples") / name for name, *_ in SAMPLES}
     device: dict[str, object] | None = None
     device_files: dict[str, Path | bytes] = {}
-    if has_device_mode():
-        device, device_files = _device(model)
+    if on_device and has_device_mode():
+        device, device_files = _device(load_bundle(model), answer, prior or Prior())
     versions = {name: _version(content) for name, content in device_files.items()}
     site = {
         "version": __version__,
@@ -101,10 +115,11 @@ def page_files(*, server: bool, model: str | os.PathLike[str] = "default") -> di
     return {**files, **device_files, "site.json": json.dumps(site, indent=1).encode()}
 
 
-def _device(model: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, Path | bytes]]:
+def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict[str, object], dict[str, Path | bytes]]:
     """What `site.json` says of the device mode, and its files."""
-    bundle = load_bundle(model)
-    _check_for_browsers(bundle)
+    answer = bundle.manifest.answer(answer_name)
+    _check_for_browsers(bundle, answer)
+    shift = prior.shift(answer, bundle.manifest.name)
     runtime = _runtime()
     detector = _folder("weights") / DETECTOR
     files: dict[str, Path | bytes] = {f"onnxruntime/{name}": path for name, path in runtime.items()}
@@ -115,7 +130,8 @@ def _device(model: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str,
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         return {"file": f"{name}?v={_version(content)}", "bytes": size}
 
-    manifest = bundle.manifest.model_dump(mode="json", include={"classes", "input", "outputs", "crop", "calibration"})
+    manifest = bundle.manifest.model_dump(mode="json", include={"input", "crop"})
+    manifest |= answer.model_dump(mode="json", include={"classes", "outputs", "calibration"})
     about: dict[str, object] = {
         "script": entry("onnxruntime/ort.wasm.min.mjs"),
         "glue": entry("onnxruntime/ort-wasm-simd-threaded.mjs"),
@@ -125,17 +141,19 @@ def _device(model: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str,
             **entry("models/expression.onnx"),
             "name": bundle.manifest.name,
             "sha256": hashlib.sha256(bundle.model).hexdigest(),
-            "answer": bundle.manifest.answer().name or None,
-            "output": bundle.manifest.outputs.probabilities,
+            "answer": answer.name or None,
+            "output": answer.outputs.probabilities,
+            "prior": str(prior),
+            "factors": None if shift is None else np.exp(shift, dtype=np.float64).tolist(),
             "manifest": manifest,
         },
     }
     return about, files
 
 
-def _check_for_browsers(bundle: Bundle) -> None:
+def _check_for_browsers(bundle: Bundle, answer: Answer) -> None:
     """Refuse what the page's JavaScript does not prepare: it knows the bundles that mien makes."""
-    spec, outputs = bundle.manifest.input, bundle.manifest.outputs
+    spec, outputs = bundle.manifest.input, answer.outputs
     if (spec.dtype, spec.layout) != ("uint8", "NHWC") or outputs.probabilities is None:
         raise BundleError(
             f"{bundle.path}: expected a model that takes uint8 NHWC and gives probabilities, as mien exports them, "

@@ -67,7 +67,7 @@
  * @property {{file: string, bytes: number}} glue
  * @property {{file: string, bytes: number}} wasm
  * @property {{file: string, bytes: number}} detector
- * @property {{file: string, bytes: number, name: string, sha256: string, answer: string | null, output: string, manifest: any}} model
+ * @property {{file: string, bytes: number, name: string, sha256: string, answer: string | null, output: string, factors: number[] | null, manifest: any}} model
  *
  * @typedef {object} Site
  * @property {string} version

@@ -44,6 +44,18 @@ const UNSURE_BELOW = 0.5;
 export const unsure = (row) => (typeof row.unsure === "number" ? row.unsure === 1 : row.confidence < UNSURE_BELOW);
 
 /**
+ * Probabilities where another mix of classes is expected than in training (docs/reference/bundle.md).
+ * @param {number[]} shares
+ * @param {number[] | null} factors  new share / training share of each class; null changes nothing
+ */
+export function withPrior(shares, factors) {
+  if (!factors) return shares;
+  const shifted = shares.map((share, index) => share * factors[index]);
+  const sum = shifted.reduce((a, b) => a + b, 0);
+  return shifted.map((share) => share / sum);
+}
+
+/**
  * How much people would disagree: the entropy of the shares, 0 to 1.
  * @param {number[]} shares
  */

@@ -3,7 +3,7 @@
 import { cut } from "./crop.js";
 import { detect } from "./detector.js";
 import { bgr } from "./pixels.js";
-import { disagreement } from "./words.js";
+import { disagreement, withPrior } from "./words.js";
 
 /** @typedef {import("./types.js").DeviceSite} DeviceSite */
 
@@ -125,7 +125,8 @@ async function classify(crops) {
   const tensor = new ort.Tensor("uint8", data, [crops.length, input.height, input.width, input.channels]);
   const outputs = await classifier.run({ [input.name]: tensor }, [model.output]);
   const values = outputs[model.output].data;
-  return crops.map((_, index) => Array.from(values.subarray(index * classes.length, (index + 1) * classes.length)));
+  const count = classes.length;
+  return crops.map((_, index) => withPrior(Array.from(values.subarray(index * count, (index + 1) * count)), model.factors));
 }
 
 const rounded = (/** @type {number} */ value, /** @type {number} */ digits) => Number(value.toFixed(digits)) + 0;

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,24 @@ from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 SHARD = 4
 """Pictures in a shard of the tests."""
+
+Deadly = Callable[[str], Path]
+"""Makes a folder of pictures with one more, of this name, that kills who reads it."""
+
+KILLER = """
+import os, signal
+from pathlib import Path
+import mien.media.image
+real = mien.media.image.decode
+def decode(data, source, *args, **options):
+    name, killed = Path(source).name, Path(os.environ["KILLED"])
+    if name == "poison.png" or name == "once.png" and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(data, source, *args, **options)
+mien.media.image.decode = decode
+"""
+"""In every Python that starts: `poison.png` kills each process that decodes it, `once.png` only the first."""
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +117,41 @@ def s3() -> Iterator[Callable[[str], str]]:
 
         yield bucket
     server.stop()
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Deadly:
+    """Call it with `poison.png` or `once.png`; it kills processes that start from now on, not this one."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)]))
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+
+    def folder(name: str) -> Path:
+        root = tmp_path / "some"
+        shutil.copytree(photos, root)
+        Image.new("RGB", (64, 64), "red").save(root / name)
+        return root
+
+    return folder
+
+
+@pytest.fixture
+def huge_objects() -> Iterator[str]:
+    """The endpoint of a store in which every object has 5 GB. A body that is read never ends."""
+
+    class Huge(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(5 * 2**30))
+            self.send_header("Last-Modified", "Sun, 01 Jun 2025 00:00:00 GMT")
+            self.send_header("ETag", '"5"')
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Huge) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from mien.batch import Job
 from mien.distributed import Done, LocalEngine, Work, make_plan, score, score_shard, try_shard
@@ -28,7 +26,7 @@ from mien.distributed.stores import open_store
 from mien.errors import MediaError, OutputError, StoreError
 from mien.media import Clip
 from mien.model.prior import Prior
-from tests.distributed.conftest import SHARD, ordered, rows_in
+from tests.distributed.conftest import SHARD, Deadly, ordered, rows_in
 
 pytest.importorskip("pyarrow")
 Predicted = Callable[[Path, Job, Path], list[dict[str, Any]]]
@@ -181,35 +179,11 @@ def test_shards_that_cannot_be_scored_are_tried_again_and_named(photos: Path, ti
 
 # --- kills ------------------------------------------------------------------------------------------------------------
 
-POISON = """
-import os, signal, sys
-import mien.media.image
-real = mien.media.image.decode
-def decode(data, source, *args, **options):
-    if "poison.png" in source:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(data, source, *args, **options)
-mien.media.image.decode = decode
-"""
-
-
-@pytest.fixture
-def poisonous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Path:
-    """Pictures, one of which kills the process that decodes it: in any Python that is started now."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(POISON)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)]))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
-    root = tmp_path / "some"
-    shutil.copytree(photos, root)
-    Image.new("RGB", (64, 64), "red").save(root / "poison.png")
-    return root
-
 
 def test_a_picture_that_kills_its_worker_becomes_an_error_row(
-    poisonous: Path, photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted
+    deadly: Deadly, photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted
 ):
-    out = tmp_path / "out"
+    out, poisonous = tmp_path / "out", deadly("poison.png")
     totals = score(str(poisonous), str(out), tiny, engine=LocalEngine(2), shard_keys=9)
     assert (totals.pictures, totals.failed) == (15, 2)
     rows = rows_in(out)
@@ -286,6 +260,54 @@ def test_an_object_is_refused_by_its_size(s3: S3, tiny: Job, monkeypatch: pytest
     score("s3://sizes", str(tmp_path / "out"), tiny, engine=Here())
     (row,) = rows_in(tmp_path / "out")
     assert "5,000 bytes are more than the limit of 4,999" in row["error"]
+
+
+def test_five_gigabytes_are_refused_before_they_are_read(
+    tiny: Job, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, huge_objects: str
+):
+    monkeypatch.setenv("AWS_ENDPOINT", huge_objects)  # a store that says how large, and sends nothing
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    open_store.cache_clear()
+    table = tmp_path / "keys.csv"
+    table.write_text("key\ns3://huge/large.jpg\n")  # nobody knows its size before it is asked for
+    score(str(table), str(tmp_path / "out"), tiny, engine=Here())
+    open_store.cache_clear()
+    (row,) = rows_in(tmp_path / "out")
+    assert "5,368,709,120 bytes are more than the limit" in row["error"]
+
+
+def test_wrong_rows_of_a_table_become_error_rows(s3: S3, photos: Path, tiny: Job, tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    s3("mixed")
+    ObjectStore("s3://mixed").create("good.png", (photos / "00.png").read_bytes())
+    wrong = {
+        "s3://mixed/new\nline.jpg": "a key that cannot be asked for",
+        "s3://mixed/a//b.jpg": "a key that cannot be asked for",
+        "s3://mixed/../b.jpg": "a key that cannot be asked for",
+        "s3://mixed/gone.jpg": "no such object",
+        "s3://no-such-bucket/a.jpg": "there is no such bucket",
+        "s3://new\nline/a.jpg": "",
+        "s3:///a.jpg": "",
+        "s3://": "",
+        "ftp://there/a.jpg": "not an address that is read",
+        "none\nhere.jpg": "no such file",
+    }
+    parquet.write_table(pa.table({"key": [*wrong, "s3://mixed/good.png"]}), tmp_path / "keys.parquet")
+    totals = score(str(tmp_path / "keys.parquet"), str(tmp_path / "out"), tiny, engine=Here())
+    assert (totals.pictures, totals.failed) == (1, len(wrong))
+    errors = {row["source"]: row["error"] or "" for row in rows_in(tmp_path / "out")}
+    for key, error in wrong.items():
+        assert error in errors.get(key, errors.get(str(tmp_path / key))), key
+        assert errors.get(key, errors.get(str(tmp_path / key))), key
+
+
+def test_a_bucket_for_the_results_that_is_not_there(s3: S3, photos: Path, tiny: Job):
+    with pytest.raises(StoreError, match=r"s3://nowhere/run.*no such bucket"):
+        score(str(photos), "s3://nowhere/run", tiny, engine=Here())
 
 
 def test_nothing_to_read_is_said(s3: S3, tmp_path: Path):

@@ -26,7 +26,7 @@ from mien.cli.options import (
 )
 from mien.cli.output import tell
 from mien.cli.progress import ProgressBar
-from mien.cli.shards import EngineName, predict_shards
+from mien.cli.shards import EngineName, predict_shards, refuse_for_engine
 from mien.cli.show import JsonLines, Summary, Table
 from mien.cli.weight_options import (
     ClassesOption,
@@ -137,7 +137,10 @@ def predict(
     ] = None,
     no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="Leave the faces out of --timeline.")] = False,
     threads: ThreadsOption = 0,
-    workers: Annotated[int, typer.Option(help="Processes that read pictures; for many pictures.", min=1)] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that read pictures; default: 1, and with --engine one a core.", min=1),
+    ] = None,
     engine: Annotated[
         EngineName | None,
         typer.Option(help="Read one folder, s3:// address or table of keys in shards; give it again to go on."),
@@ -176,26 +179,29 @@ def predict(
     from mien.run import Run
 
     if engine:
-        refused = {
-            "--annotate": annotate, "--json": as_json, "--summary": summary, "--eaf": eaf, "--timeline": timeline,
-            "--dedupe": dedupe, "--profile": profile, "--overwrite": overwrite, "--every": every, "--fps": fps,
-            "--start": start, "--end": end, "--network": network,
-        }  # fmt: skip
-        if given := [name for name, value in refused.items() if value]:
-            raise typer.BadParameter(f"--engine writes shards of rows, and takes no {', '.join(given)}")
-        name = detector or default_detector_name()
-        priors = as_prior(prior, prior_strength)
-        job = Job(
-            model, name, min_face, min_score, detector_model, 1, detect_every=detect_every, answer=answer, prior=priors,
-            turned=turned, device=device,
-        )  # fmt: skip
-        predict_shards(sources, out, job, engine, column, ray_address, workers)
-        return
-    file = Path(out) if out else None
-    if column or ray_address:
+        # --resume changes nothing here: a run in shards always goes on with what is there.
+        refuse_for_engine({
+            "--annotate": annotate, "--blur-faces": blur_faces, "--json": as_json, "--summary": summary, "--eaf": eaf,
+            "--timeline": timeline, "--no-thumbnails": no_thumbnails, "--dedupe": dedupe, "--profile": profile,
+            "--overwrite": overwrite, "--threads": threads,
+        })  # fmt: skip
+    elif column or ray_address:
         raise typer.BadParameter("--column and --ray-address belong to --engine")
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
+    clip = Clip(start or 0.0, end, 1 / fps if fps else every)
+    name = detector or default_detector_name()
+    about = WeightOptions(network, module, classes, size, color, mean, std)
+    if engine:
+        priors = as_prior(prior, prior_strength)
+        with bundle_of(model, about) as path:
+            job = Job(
+                path, name, min_face, min_score, detector_model, 1, clip, detect_every, unsealed=unsealed,
+                answer=answer, prior=priors, turned=turned, device=device,
+            )  # fmt: skip
+            predict_shards(sources, out, job, engine, column, ray_address, workers or 0)
+        return
+    file = Path(out) if out else None
     if blur_faces and not annotate:
         raise typer.BadParameter("--blur-faces changes the pictures of --annotate; name a folder for them")
     if resume and not out:
@@ -203,9 +209,6 @@ def predict(
     items = list_items(sources, tell)
     if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
-    clip = Clip(start or 0.0, end, 1 / fps if fps else every)
-    name = detector or default_detector_name()
-    about = WeightOptions(network, module, classes, size, color, mean, std)
     gallery, before = None, 0
     drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
     with (
@@ -227,7 +230,7 @@ def predict(
                 turned=turned,
                 device=device,
             ),
-            workers=workers,
+            workers=workers or 1,
             dedupe=dedupe,
             sources=sources,
             tell=tell,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     from mien.batch import Job
 
 EngineName = Literal["local", "ray"]
+
+INSTEAD = {
+    "--threads": "each worker uses one thread; give --workers",
+    "--overwrite": "choose another folder or prefix for --out, or empty this one",
+}
+"""What to do where an option is refused."""
+
+
+def refuse_for_engine(options: Mapping[str, object]) -> None:
+    """Refuse options that a run in shards does not obey.
+
+    Args:
+        options: names, and what was given; what is false was not given.
+    """
+    if not (given := [name for name, value in options.items() if value]):
+        return
+    instead = "".join(f"; {name}: {INSTEAD[name]}" for name in given if name in INSTEAD)
+    raise typer.BadParameter(f"--engine writes shards of rows, and takes no {', '.join(given)}{instead}")
 
 
 def predict_shards(
@@ -31,6 +50,8 @@ def predict_shards(
         raise typer.BadParameter("--engine writes a file a shard; name a folder or an s3:// address with --out")
     if len(sources) != 1:
         raise typer.BadParameter(f"--engine reads one source, found {len(sources)}; name many files in a table of keys")
+    if address and engine != "ray":
+        raise typer.BadParameter(f"--ray-address belongs to --engine ray, found --engine {engine}")
     chosen = RayEngine(address, workers) if engine == "ray" else LocalEngine(workers)
     with ProgressBar() as bar:
         totals = score(sources[0], out, job, engine=chosen, column=column, progress=bar, tell=tell)

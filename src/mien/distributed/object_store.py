@@ -12,7 +12,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any, TypeVar
 
-from mien.distributed.stores import split_url, too_large
+from mien.distributed.stores import BadAddress, split_url, too_large
 from mien.errors import MediaError, StoreError
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class ObjectStore:
                 retry_config={"max_retries": REQUEST_RETRIES, "retry_timeout": RETRY_TIMEOUT},
             )
         except (self._errors.BaseError, ValueError) as error:
-            raise StoreError(f"{address}: not an address that can be opened ({_first_line(error)})") from error
+            raise BadAddress(f"{address}: not an address that can be opened ({_first_line(error)})") from error
 
     @property
     def address(self) -> str:
@@ -171,7 +171,7 @@ class ObjectStore:
                 "that are wanted in a .parquet or .csv file"
             )
         if "NoSuchBucket" in text or "ContainerNotFound" in text:
-            return StoreError(f"{what}: there is no such bucket; check its name, and the region")
+            return BadAddress(f"{what}: there is no such bucket; check its name, and the region")
         credentials = any(word in text for word in (*_METADATA_SERVERS, *_BAD_CREDENTIALS))
         if isinstance(error, errors.UnauthenticatedError) or credentials:
             return StoreError(

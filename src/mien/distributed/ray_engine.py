@@ -18,6 +18,13 @@ from mien.distributed.shard import try_shard
 from mien.distributed.work import Work
 from mien.errors import StoreError
 
+_SETTINGS = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray's workers would run at niceness 15, and starve on a machine that does anything else.
+    "RAY_worker_niceness": "0",
+}
+
 PENDING_PER_CORE = 4
 """Tasks that wait for each core at most: what is submitted is held in the driver's memory."""
 
@@ -28,7 +35,8 @@ class RayEngine:
     Args:
         address: of a cluster, such as `ray://head:10001` or `auto`; None: that in RAY_ADDRESS, else Ray is started on
             this machine for the time of the run.
-        workers: cores that are used of this machine; 0: all. For a cluster, its own size counts.
+        workers: cores that are used of this machine; 0: all. Of a cluster: tasks that run at once at most; 0: all it
+            has room for.
 
     Raises:
         StoreError: Ray is not installed.
@@ -50,7 +58,9 @@ class RayEngine:
         pending: list[Any] = []
         try:
             while True:
-                room = PENDING_PER_CORE * max(int(ray.cluster_resources().get("CPU", 1)), 1)
+                cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+                # No task waits where only some are wanted at once: an idle core would take it.
+                room = self._workers if 0 < self._workers < cores else PENDING_PER_CORE * cores
                 while len(pending) < room and (shard := next(coming, None)) is not None:
                     pending.append(task.remote(work, shard, str(Path.cwd())))
                 if not pending:
@@ -67,7 +77,7 @@ class RayEngine:
 
     def _start(self) -> None:
         # Ray reads these when it starts; users see mien's own messages instead of a paragraph about a lost worker.
-        for name, value in (("RAY_DEDUP_LOGS", "1"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
+        for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         local = self._address is None and not os.environ.get("RAY_ADDRESS")
         options: dict[str, Any] = {"num_cpus": self._workers or os.cpu_count()} if local else {}

@@ -23,7 +23,7 @@ from mien.batch import Job
 from mien.distributed.engine import Done
 from mien.distributed.plan import read_shard, shard_name
 from mien.distributed.sources import Key
-from mien.distributed.stores import is_url, open_store, split_url, too_large
+from mien.distributed.stores import BadAddress, is_url, open_store, split_url, too_large
 from mien.distributed.work import MAX_PICTURE_BYTES, Work, recognizer_of
 from mien.errors import MediaError, MienError
 from mien.media import MEDIA_SUFFIXES, Item, decode, read_item
@@ -210,8 +210,10 @@ def _fetch(key: Key) -> bytes:
     """The bytes of an object.
 
     Raises:
-        MediaError: it is too large or gone, or cannot be asked for. StoreError: its store does not answer.
+        MediaError: it is empty, too large or gone, or cannot be asked for. StoreError: its store does not answer.
     """
+    if key.size == 0:
+        raise MediaError(f"{key.source}: an empty object, 0 bytes; expected a picture")
     if key.size > MAX_PICTURE_BYTES:
         raise MediaError(too_large(key.source, key.size, MAX_PICTURE_BYTES))
     if not is_url(key.source):
@@ -221,3 +223,5 @@ def _fetch(key: Key) -> bytes:
         return open_store(root).read(name, MAX_PICTURE_BYTES)
     except FileNotFoundError:
         raise MediaError(f"{key.source}: no such object; it may have been removed since the run was planned") from None
+    except BadAddress as error:  # one wrong row of a table is no fault of the shard
+        raise MediaError(str(error)) from error

@@ -13,10 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from mien.errors import MediaError, OutputError
+from mien.errors import MediaError, OutputError, StoreError
 
 SCHEMES = ("s3", "gs", "az")
 """Object stores that are known, by the first part of their addresses."""
+
+
+class BadAddress(StoreError):
+    """An address behind which nothing can be: no address of a store, or no such bucket."""
 
 
 class Store(Protocol):

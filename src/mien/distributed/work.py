@@ -73,7 +73,7 @@ def share_files(out: str, job: Job) -> tuple[SharedFile, SharedFile | None]:
     Raises:
         MienError: the model cannot be loaded, or a file cannot be read or written.
     """
-    bundle = load_bundle(job.model)
+    bundle = load_bundle(job.model, unsealed=job.unsealed)
     sidecar = bundle.path.with_name(bundle.path.stem + ".manifest.json")
     model = SharedFile(
         bundle.path.name, _share(out, bundle.model), _share(out, sidecar.read_bytes()) if sidecar.exists() else None

@@ -44,7 +44,7 @@ def to_html(comparison: Comparison) -> str:
         chart=charts.differences(
             [(c.name, c.support, c.recall) for c in found.classes],
             f"Recall, {name_b} minus {name_a}",
-            (f"A better ({name_a})", f"B better ({name_b})"),
+            (f"A better: {name_a}", f"B better: {name_b}"),
         ),
         per_class=_per_class(comparison),
         disagreeing=f"{sum(d.count for d in found.disagreements):,} of {found.samples:,}",
@@ -119,8 +119,8 @@ def _per_class(comparison: Comparison) -> str:
             (label, [a, b, f"{typeset(signed(gap.value))}<small>{typeset(interval(gap))}</small>", f"{support:,}"])
             for label, a, b, gap, support in rows
         ]
-        parts.append(f'<h3>{name}</h3><div class="scroll">')
-        parts.append(_table(["class", "A", "B", f"B {MINUS} A", "samples"], cells) + "</div>")
+        table = _table(["class", "A", "B", f"B {MINUS} A", "samples"], cells)
+        parts.append(f'<div><h3>{name}</h3><div class="scroll">{table}</div></div>')
     return "".join(parts)
 
 

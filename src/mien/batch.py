@@ -263,7 +263,7 @@ def _work(chunk: Sequence[Numbered]) -> Done:
 
 
 def without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
-    """The same result without its picture, as it goes to another process."""
+    """A result without its picture, as it goes to another process."""
     if isinstance(result, Failure):
         return result
     return replace(result, frame=replace(result.frame, image=None))

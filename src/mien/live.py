@@ -139,7 +139,7 @@ class Live:
             yield result if isinstance(result, Failure) else self._moment(result)
 
     def finish(self) -> list[Total]:
-        """It is over: all that was shown, the longest first."""
+        """Finish, and return how long each expression was shown, the longest first."""
         for track in list(self._seen):
             self._end(track)
         totals = [Total(label, s, self._episodes[label], self._showers[label]) for label, s in self._spent.items()]

@@ -36,7 +36,7 @@ TOGETHER = 16
 """Stills whose faces are classified in one call."""
 
 TOGETHER_PIXELS = 2**25
-"""So many pixels of stills are held in memory at most, and the picture that exceeds them."""
+"""At most this many pixels of stills are held in memory, and the picture that exceeds them."""
 
 
 class Recognizer:

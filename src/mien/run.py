@@ -281,7 +281,7 @@ class _Copies:
             yield number, item
 
     def before(self, item: int) -> tuple[int, list[str]]:
-        """Of the items before this one, and not told yet: how many were copies, and the digests of the others."""
+        """What is not told yet of the items before this one: how many were copies, and the digests of the others."""
         copies, seen = 0, list[str]()
         while self._under_way and self._under_way[0][0] < item:
             _, digest = self._under_way.popleft()

@@ -32,7 +32,7 @@ class Stopwatch:
             self.seconds[name] += spent
 
     def over(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The same items; the making of them counts as `name`, what is done with them does not."""
+        """Hand on the items; making them counts as `name`, what is done with them does not."""
         iterator = iter(items)
         while True:
             with self.stage(name):

@@ -19,16 +19,16 @@ WEAK_BITS = 6
 pixel all round that still correlate enough, 94 %."""
 
 MIN_LIKENESS = 0.9
-"""Of the low frequencies alone, -1..1: pairs below it are not compared pixel by pixel."""
+"""Correlation of the low frequencies, -1..1: pairs below it are not compared pixel by pixel."""
 
 MIN_CORRELATION = 0.95
 """Two thumbnails that correlate less may be two pictures: measured on FER2013, see docs/measure/audit.md."""
 
 CHUNK = 1 << 17
-"""So many candidates are compared by their frequencies in one go: memory stays bounded however many there are."""
+"""Candidates compared by their frequencies in one go: memory stays bounded however many there are."""
 
 PIXEL_CHUNK = 1 << 12
-"""And so many their thumbnails."""
+"""Candidates compared by their thumbnails in one go."""
 
 Rows = NDArray[np.int64]
 

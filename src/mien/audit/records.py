@@ -43,7 +43,7 @@ class Group:
         return tuple(sorted({p.label for p in self.pictures}))
 
     def of(self, split: str) -> tuple[Picture, ...]:
-        """Those of one split."""
+        """The pictures of one split."""
         return tuple(p for p in self.pictures if p.split == split)
 
 

@@ -19,7 +19,7 @@ mien audit data/fer2013 --html audit.html --fix leave-out.csv
 mien evaluate data/fer2013 --exclude leave-out.csv"""
 
 FACE_SAMPLE = 2000
-"""So many pictures are looked at for a face unless all are asked for: a detector takes longer than all the rest."""
+"""Pictures searched for a face unless all are asked for: a detector takes longer than all the rest."""
 
 
 class Faces(str, Enum):

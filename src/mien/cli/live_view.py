@@ -36,7 +36,7 @@ class View(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def show(self, moment: Moment | Failure) -> None:
-        """The next."""
+        """Draw the next moment."""
         ...
 
 

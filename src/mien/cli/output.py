@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.dataset import Split
 
 NAMED = 20
-"""So many bad items are named; files name all."""
+"""At most this many bad items are named; files name all."""
 
 
 def write_file(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ MAX_LINE = 4_000_000
 """Longest line, in bytes: a picture of 48 x 48 takes 9,000. A longer one is no table, and would fill the memory."""
 
 SHOWN = 60
-"""So many characters of a cell are shown in a message."""
+"""Characters of a cell shown in a message."""
 
 Row = dict[str, str]
 

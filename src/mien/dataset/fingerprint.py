@@ -19,7 +19,7 @@ SIDE_PX = 32
 """Side of a thumbnail."""
 
 FREQUENCIES = 8
-"""So many frequencies are kept along each axis."""
+"""Frequencies kept along each axis."""
 
 TURNS = (
     "as it is", "turned by 90°", "turned by 180°", "turned by 270°",

@@ -13,7 +13,7 @@ from mien.dataset.split_names import SPLIT_NAMES, known_split, split_named
 from mien.errors import DatasetError, Remedy
 
 NAMED = 5
-"""So many of several missing pictures are named in an error."""
+"""At most this many missing pictures are named in an error."""
 
 
 def open_dataset(path: Path, split: str) -> Split:

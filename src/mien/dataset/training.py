@@ -1,4 +1,4 @@
-"""What is said of training data before anything heavy is imported or decoded."""
+"""Check training data before anything heavy is imported or decoded."""
 
 from __future__ import annotations
 

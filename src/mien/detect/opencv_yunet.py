@@ -69,7 +69,7 @@ def default_model() -> Path:
 
 
 def _face(row: list[float]) -> Face:
-    """Of `[15]`: x, y, width, height, then the landmarks and the score.
+    """A face from OpenCV's `[15]`: x, y, width, height, then the landmarks and the score.
 
     OpenCV names landmarks by the person: her right eye, left eye, nose tip, right and left mouth corner. Her right is
     the picture's left, so the order is that of `records.Landmarks`.

@@ -12,7 +12,7 @@ from mien.detect.base import Detector
 from mien.records import Face, Failure, Frame, Image
 
 PIXELS_AHEAD = 2**25
-"""So many pixels wait at most, and the picture that exceeds them: large ones are not hoarded."""
+"""At most this many pixels wait, and the picture that exceeds them: large ones are not hoarded."""
 
 
 @dataclass(frozen=True, slots=True)

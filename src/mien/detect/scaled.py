@@ -37,7 +37,7 @@ TOLERANCE = 0.8
 """Faces are dropped below this share of `min_face`: a detector's box is not exact to the pixel."""
 
 LANDMARK_SLACK = 0.25
-"""So far outside a box may a landmark lie, in box widths and heights."""
+"""How far outside a box a landmark may lie, in box widths and heights."""
 
 SAME_FACE_IOU = 0.4
 """Two boxes that overlap more than this are one face, seen by two passes."""
@@ -60,7 +60,7 @@ class Reach:
 
 
 NETWORK_REACH = Reach(smallest=20, coarse_side=320, small_side=160)
-"""Of both networks of the YuNet family; docs/reference/detectors.md has the measurements."""
+"""For both networks of the YuNet family; docs/reference/detectors.md has the measurements."""
 
 _COARSE_WORTH = 1.25
 """A second pass pays when the first picture is larger than the second by more than this factor."""

@@ -18,7 +18,7 @@ class StubDetector:
 
     @property
     def name(self) -> str:
-        """As given."""
+        """The faces that the stub was made with, whatever the picture."""
         return self._name
 
     def detect(self, image: Image) -> list[Face]:

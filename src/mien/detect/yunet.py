@@ -30,7 +30,7 @@ STRIDES = (8, 16, 32)
 """Pixels between the cells of each of the network's three maps."""
 
 NMS_IOU = 0.45
-"""Of boxes that overlap more than this the best alone is a face; libfacedetection's own value."""
+"""Where boxes overlap more than this, only the best one is a face; libfacedetection's own value."""
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from mien.distributed.work import Work
 from mien.errors import StoreError
 
 MOST_DEATHS = 4 * KILLS
-"""So many workers may die without any shard done in between; then something else than a picture is wrong."""
+"""How many workers may die with no shard done in between; after that, something else than a picture is wrong."""
 
 
 class LocalEngine:

@@ -37,7 +37,7 @@ ROWS, ATTEMPTS = "rows", "attempts"
 """Folders of a run: finished shards; notes of those begun and not ended."""
 
 KILLS = 3
-"""So many workers may be lost with a shard before it is taken apart."""
+"""How many workers may be lost with a shard before it is taken apart."""
 
 READERS = 8
 """Objects of a shard that are fetched at once."""

@@ -24,7 +24,7 @@ PANELS = (1, 3, 5, 9)
 LARGEST = max(PANELS)
 
 DRAWS = 20
-"""So often the voters of each picture are drawn."""
+"""How often the voters of each picture are drawn."""
 
 PSEUDO_VOTES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 """Votes, spread evenly, added to a panel's, whose shares must not be 0. The number that suits it best counts."""

@@ -20,7 +20,7 @@ SIGNIFICANCE = 0.05
 """A difference counts as more than chance when McNemar's p is below this."""
 
 CHUNK = 500
-"""So many resamples are held in memory at a time."""
+"""Resamples held in memory at a time."""
 
 Joint = NDArray[np.int64]
 

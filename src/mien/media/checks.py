@@ -13,7 +13,7 @@ MAX_PIXELS = 100_000_000
 """Largest picture decoded unless told, in pixels of one frame: above cameras of 50 megapixels, below 1 GB of memory."""
 
 HIGHEST_PIXELS = 178_000_000
-"""So far the limit can be raised: Pillow refuses more by itself."""
+"""The highest limit that can be set: Pillow refuses more by itself."""
 
 MAX_BYTES = 500_000_000
 """Largest picture file read unless told, in bytes: it is held in memory."""

@@ -16,7 +16,7 @@ from mien.errors import reason
 from mien.media.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
 
 NAMED = 8
-"""So many suffixes are named in a count."""
+"""At most this many suffixes are named in a count."""
 
 
 @dataclass(slots=True)

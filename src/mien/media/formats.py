@@ -26,7 +26,7 @@ OTHER_SUFFIXES = frozenset({
 """What begins like a picture or video and is none: raw files of cameras, and sound."""
 
 HEAD_BYTES = 400
-"""So many first bytes tell every format below."""
+"""How many first bytes tell every format below."""
 
 _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mien.records import Failure, Frame
 
 LEAVE_S = 1.0
-"""So long a reading thread is waited for at the end: one that hangs in a library or on a network is left behind."""
+"""How long to wait for the reading thread at the end: one that hangs in a library or on a network is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Newest:
 
     @property
     def ended(self) -> bool:
-        """See the class."""
+        """Whether the source ended by itself, without an error, and everything that came is taken."""
         with self._changed:
             return self._over and not self._waiting and self._error is None
 

@@ -18,7 +18,7 @@ from mien.opencv import load_opencv
 from mien.records import Image
 
 STRIP_PIXELS = 2**20
-"""So many pixels are converted at once."""
+"""Pixels converted at once."""
 
 _TURNS: dict[int, Callable[[Any], Any]] = {
     2: np.fliplr,

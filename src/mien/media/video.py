@@ -171,7 +171,7 @@ def declared(container: Any, track: Any) -> float:
 
 
 def _ahead(items: Iterator[Frame | Failure]) -> Iterator[Frame | Failure]:
-    """The same items, made in another thread, at most `AHEAD` of them before they are asked for."""
+    """Make the items in another thread, at most `AHEAD` of them before they are asked for."""
     queue: Queue[Frame | Failure | BaseException | None] = Queue(AHEAD)
     stop = threading.Event()
 

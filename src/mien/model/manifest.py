@@ -262,7 +262,7 @@ class Manifest(_Part):
         return next((answer for answer in self.all_answers if answer.name != PEOPLE), self.answer())
 
     def with_answers(self, answers: Sequence[Answer]) -> Manifest:
-        """The same with these answers, the first of them the default; one without a name is not listed."""
+        """A copy with these answers; the first is the default, and one without a name is not listed."""
         first = answers[0]
         return self.model_copy(
             update={

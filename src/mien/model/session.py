@@ -71,7 +71,7 @@ class Session:
         return self.answer.classes
 
     def giving(self, answer: str | None) -> Session:
-        """The same open model, giving another of its answers with the prior of its training; None: the default one.
+        """The same open model, with another of its answers and the prior of its training; None: the default answer.
 
         Raises:
             BundleError: the bundle has no such answer.
@@ -81,7 +81,7 @@ class Session:
         return other
 
     def each_answer(self) -> list[Session]:
-        """The same open model once for each of its answers, the default first."""
+        """The same open model, once for each of its answers; the default comes first."""
         return [self.giving(answer.name or None) for answer in self.manifest.all_answers]
 
     def run(self, crops: Crops) -> tuple[Scores, Scores]:

@@ -12,7 +12,7 @@ from mien.model.bundle import Bundle
 from mien.model.session import Session
 
 FACES = (1, 2, 5)
-"""So many faces at once must give an answer."""
+"""Numbers of faces that must each give an answer in one call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "libopus", "mp3", "mp3
 """Decoders of what players expect in an MP4. FFmpeg would put more into one, but few could hear it."""
 
 AAC_SAMPLES = 1024
-"""Of one channel, in one AAC packet."""
+"""Samples of one channel in one AAC packet."""
 
 
 class Sound:

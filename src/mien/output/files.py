@@ -1,4 +1,4 @@
-"""What is said of a file to write, before the work whose result it takes."""
+"""Check an output path before a long run starts."""
 
 from __future__ import annotations
 

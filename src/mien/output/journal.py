@@ -24,7 +24,7 @@ About = Mapping[str, Any]
 """What makes two runs the same, ready for JSON: sources, model, options."""
 
 SYNC_S = 1.0
-"""So often both files are forced onto the disk: a power cut costs no more than that."""
+"""How often both files are forced onto the disk: a power cut costs no more than that."""
 
 _BLOCK = 1 << 20
 """Bytes that are read at once."""

@@ -15,7 +15,7 @@ from mien.errors import RegistryError, Remedy
 
 SCHEMA_VERSION = 1
 BUSY_S = 5.0
-"""So long a process waits for another one's transaction."""
+"""How long a process waits for another one's transaction."""
 
 _metadata = sa.MetaData()
 

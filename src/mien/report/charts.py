@@ -29,7 +29,7 @@ MAX_POINTS = 150
 BINS = 20
 
 FEW = 10
-"""Of fewer samples no curve is drawn: it would be a knot of steps that says nothing."""
+"""With fewer samples no curve is drawn: it would be a knot of steps that says nothing."""
 
 _LEFT, _TOP, _SIDE, _PLOT_HEIGHT = 44, 10, 300, 230
 

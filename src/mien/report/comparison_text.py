@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 """Fields may be added within a version; any other change raises it."""
 
 COMMONEST = 12
-"""So many kinds of disagreement are listed."""
+"""At most this many kinds of disagreement are listed."""
 
 NO_FACE = "no face"
 

@@ -14,7 +14,7 @@ from mien.report.evaluation_text import course_lines, data_name, gap_sentence, i
 from mien.report.html import fill, to_page
 
 MANY = 5
-"""Of more classes the confusion matrix's heads stand upright: they would reach into each other."""
+"""With more classes, the heads of the confusion matrix stand upright: they would reach into each other."""
 
 
 def to_html(evaluation: Evaluation) -> str:

@@ -12,7 +12,7 @@ from mien.measure.intervals import Estimate
 from mien.measure.scores import Scores
 
 COMMONEST = 3
-"""So many confusions are listed."""
+"""At most this many confusions are listed."""
 
 
 def course_lines(scores: Scores) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from mien.report.study import SearchField, Study, Trial, show
 from mien.report.svg import BLUE, WIDTH, rect, svg, text
 
 MAX_DOTS = 500
-"""So many trials are drawn in a chart: of more, the best and an even choice of the others."""
+"""At most this many trials are drawn in a chart: the best, and an even choice of the others."""
 
 MAX_CURVES = 60
 TICKS = 5

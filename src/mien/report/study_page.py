@@ -12,7 +12,7 @@ from mien.report.study import SearchField, Study, Trial, show
 from mien.report.study_text import WORDS, duration
 
 MAX_ROWS = 500
-"""So many trials are listed, the best; the JSON has all."""
+"""At most this many trials are listed, the best ones; the JSON has all."""
 
 MAX_REASONS = 20
 

@@ -38,10 +38,10 @@ from mien.temporal.timeline import Lane, Recorder, Timeline
 from mien.timing import clock_time
 
 MAX_ROWS = 2000
-"""So many episodes are listed, the longest."""
+"""At most this many episodes are listed, the longest ones."""
 
 MAX_EPISODES = 20_000
-"""So many can be zoomed into, the longest. With `MAX_LANES` and `MAX_POINTS` this keeps every page under 8 MB."""
+"""At most this many can be zoomed into. With `MAX_LANES` and `MAX_POINTS` this keeps every page under 8 MB."""
 
 TAG_SHARE = 0.02
 """Episodes shorter than this part of the video have no name in the first view: none would fit."""
@@ -191,7 +191,7 @@ def _brief(timeline: Timeline, choice: Choice) -> str:
 
 
 def _colors(timeline: Timeline, times: Sequence[float]) -> str:
-    """Of areas (c), bars and swatches (b) and names (t), by the number of the class; and the first view's grid."""
+    """Styles of areas (c), bars and swatches (b) and names (t), by the number of the class, and the first grid."""
     rules = [
         f".c{k}{{fill:{hex_color(c)}}}.b{k}{{background:{hex_color(c)}}}.t{k}{{color:{ink_of(c)}}}"
         for k, c in enumerate(timeline.classes)

@@ -22,7 +22,7 @@ SHORT_S = 2.0
 """Tracks followed for a shorter time are set apart (in a video under 40 s: for less than a twentieth of it)."""
 
 MAX_LANES = 300
-"""So many lanes are drawn at most, those of the longest tracks."""
+"""At most this many lanes are drawn, those of the longest tracks."""
 
 COLUMNS = 480
 """A lane is drawn from the mean probabilities of so many equal parts of its time."""
@@ -30,7 +30,7 @@ COLUMNS = 480
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 WIDTH = 1000
-"""Of the SVG, in its own units; all sizes here are in them."""
+"""Width of the SVG in its own units; all sizes here are in them."""
 
 _LEFT, _RIGHT, _FACE_X = 132, 968, 14
 _INK, _DIM, _GRID, _SEEN = "#1a1a1a", "#555555", "#d8d8d8", "#eceef0"

@@ -13,7 +13,7 @@ HEADER_S = 10.0
 """The headers of a request must have arrived so long after the connection, or after their first byte."""
 
 LINGER_S = 5.0
-"""So long a client may go on sending a body that was refused, before the connection is closed."""
+"""How long a client may go on sending a refused body before the connection is closed."""
 
 MOST = 4000
 """Connections at once; for a new one beyond that, the one that has been idle longest is closed."""

@@ -36,7 +36,7 @@ MAX_CROPS = 1024
 """Crops in one request."""
 
 CROPS_A_PICTURE = 16
-"""So many crops count as one picture when room is asked for: they need no detector."""
+"""How many crops count as one picture when room is asked for: they need no detector."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mien.records import Failure, Frame, FrameReadings
 from mien.serve.options import MAX_FRAMES
 
 DETECTORS_KEPT = 8
-"""So many detectors with a smallest face of their own are kept by each reader."""
+"""Detectors with a smallest face of their own that each reader keeps."""
 
 _log = logging.getLogger("mien.serve")
 

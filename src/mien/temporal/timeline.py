@@ -89,7 +89,7 @@ class Timeline:
         return self.end_s - self.start_s
 
     def episodes_of(self, lane: Lane) -> tuple[Episode, ...]:
-        """Those of one track, by time."""
+        """The episodes of one track, by time."""
         first = bisect_left(self.episodes, lane.track, key=lambda e: e.track)
         return self.episodes[first : bisect_right(self.episodes, lane.track, key=lambda e: e.track)]
 

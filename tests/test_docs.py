@@ -121,17 +121,9 @@ def test_quick_start_has_the_two_commands():
     assert [line[2:] for line in text.splitlines() if line.startswith("$ ")] == ["make demo", "make test"]
 
 
-STILL_TO_REWRITE: set[str] = {
-    "docs/how-to/page.md",
-    "docs/how-to/serve.md",
-}
-"""Pages whose words are not checked yet."""
-
-
 @pytest.mark.parametrize("path", check_words.pages(), ids=lambda p: p.name)
 def test_sentences_are_short_and_american(path: Path):
-    if path.relative_to(ROOT).as_posix() not in STILL_TO_REWRITE:
-        assert [str(problem) for problem in check_words.check(path)] == []
+    assert [str(problem) for problem in check_words.check(path)] == []
 
 
 def test_texts_in_the_code_are_american():

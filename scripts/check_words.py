@@ -1,6 +1,6 @@
 """Checks the words: short sentences, one a line in the pages' sources, American spelling.
 
-python scripts/check_words.py            # README.md, CONTRIBUTING.md, docs/ and the texts in src/
+python scripts/check_words.py            # README.md and its like, docs/ and the texts in src/
 python scripts/check_words.py docs/why.md
 """
 
@@ -128,7 +128,8 @@ TEXTS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", 
 
 def pages() -> list[Path]:
     """The pages whose words are checked."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+    return [*(ROOT / name for name in names), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def sources() -> list[Path]:

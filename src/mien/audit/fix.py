@@ -12,9 +12,9 @@ from mien.dataset import SPLITS
 def to_leave_out(audit: Audit, labels: bool = False) -> dict[str, str]:
     """Path (relative to the data set) -> reason.
 
-    Unreadable and blank files; of identical pictures in several splits those outside the last of train, validation,
-    test; within a split the later copies, and all copies where their labels differ; and of nearly identical ones in
-    two splits that of the earlier split. With `labels`, likely wrong labels too. Missing faces are never listed.
+    Unreadable and blank files. Of identical pictures in several splits, those outside the last of train, validation,
+    test. Within a split the later copies, and all copies where their labels differ. Of nearly identical pictures in two
+    splits, the one in the earlier split. With `labels`, likely wrong labels too. Missing faces are never listed.
     """
     reasons: dict[str, str] = {}
 

@@ -58,8 +58,8 @@ class NearPairs:
 def near_pairs(thumbnails: Thumbnails, groups: Rows, keys: Rows, min_correlation: float = MIN_CORRELATION) -> NearPairs:
     """Pairs that look the same in one of the 8 ways of turning and mirroring a picture.
 
-    The search is by buckets: no picture is compared with all others. Of a picture that is like many others, the pair
-    with the most alike in its own group and that in the other groups are kept, so that P stays of the order of N.
+    The search is by buckets: no picture is compared with all others. For each picture at most two pairs are kept: the
+    closest in its own group and the closest in the others. So P stays of the order of N.
 
     Args:
         thumbnails: uint8 `[N, S, S]`; ones without contrast are like none.

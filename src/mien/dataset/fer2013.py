@@ -1,7 +1,7 @@
 """`fer2013.csv` (and FER+'s `fer2013new.csv`) -> labeled folders.
 
-The two files are read as their publishers distribute them: columns `emotion`, `pixels` and `Usage` in any order, the
-class as an index into `FER2013_ORDER` or as a name, and FER+'s vote counts in the same row order.
+The two files are read as their publishers distribute them. Columns `emotion`, `pixels` and `Usage` come in any order,
+and the class is an index into `FER2013_ORDER` or a name. FER+'s vote counts have the same row order.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ _FER_NAME = re.compile(r"fer(\d{7})\.png")
 def majority(votes: Mapping[str, int]) -> str | None:
     """The class of FER+ that more than half of the votes name, or None (Barsoum et al., arXiv 1608.01041).
 
-    As in its authors' evaluation, a class that a single annotator chose does not count, and a picture whose majority
-    takes it for no face, or does not know, has no class.
+    As in its authors' evaluation, a class that a single annotator chose does not count. A picture whose majority takes
+    it for no face, or does not know, has no class.
 
     Args:
         votes: of each of `FER_PLUS_CLASSES`, unknown, and not_a_face.

@@ -31,7 +31,7 @@ def match_classes(
 ) -> ClassMatch:
     """Match by canonical name ("Happiness" is "happy"), never by position.
 
-    A model that knows more classes than the data is measured on the shared ones: its probabilities are restricted to
+    A model that knows more classes than the data is measured on the shared ones. Its probabilities are restricted to
     them and renormalized, so that a class which cannot be right is never chosen. Data with a class that the model does
     not know is refused, as every such sample would be an error by construction; `shared_only` leaves them out instead.
 

@@ -21,8 +21,8 @@ MIN_NEIGHBORS = 5
 class HaarDetector(ScaledDetector):
     """Frontal faces by a Haar cascade on the gray picture; every score is 1.0.
 
-    A frame is searched at its own size unless it is so large that the automatic `min_face` exceeds the cascade's
-    window (24 pixels for the default one): frames up to 1200 pixels give the boxes that `detectMultiScale` gives.
+    A frame is searched at its own size, unless the automatic `min_face` exceeds the cascade's window (24 pixels for the
+    default one). So frames up to 1200 pixels give the boxes that `detectMultiScale` gives.
     """
 
     def __init__(self, cascade: Path | None = None, *, min_face: float | None = None) -> None:

@@ -49,9 +49,9 @@ _log = logging.getLogger("mien")
 class Reach:
     """Sizes that a detector copes with, in pixels of the picture it is given.
 
-    `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a picture much larger than
-    this is looked at twice, the second time shrunk to this longer side, for faces too large for the detector; None
-    for a detector without an upper limit. `small_side`: a picture smaller than this is enlarged to it (0: never).
+    `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a picture much larger than this
+    is searched a second time, shrunk to this longer side, for faces too large for the detector. None: the detector has
+    no upper limit. `small_side`: a picture smaller than this is enlarged to it (0: never).
     """
 
     smallest: float

@@ -1,7 +1,7 @@
 """One shard -> one Parquet file of rows, written once and whole. The same on every engine, and at every try.
 
-A worker that is killed leaves nothing but a note that it began. From the third such note on, the shard is taken apart:
-its pictures are read one by one in a process of their own, and the one that kills it becomes an error row.
+A worker that is killed leaves nothing but a note that it began. From the third such note on, the shard is taken apart.
+Its pictures are read one by one in a process of their own, and the one that kills it becomes an error row.
 """
 
 from __future__ import annotations

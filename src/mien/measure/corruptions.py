@@ -1,7 +1,7 @@
 """Damage that pictures meet on their way: eight kinds, five strengths each, repeatable.
 
-The kinds and the five strengths follow ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261); the values are our
-own, for faces that fill the picture: lengths are shares of its shorter side, so that a photo and a 48-pixel crop suffer
+The kinds and the five strengths follow ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261). The values are our
+own, for faces that fill the picture. Lengths are shares of its shorter side, so that a photo and a 48-pixel crop suffer
 alike.
 """
 

@@ -1,9 +1,9 @@
 """Measures of a classifier: pure functions of (truth, probabilities) or of a confusion matrix, on numpy arrays.
 
-`truth` is int `[N]`, an index 0..K-1 for each sample; `probabilities` is float `[N, K]`, rows summing to 1.
-`confusion` is `[..., K, C]`, row = truth, column = prediction: K classes, and from column K on what is no class (a face
-that was not found); leading axes are separate matrices (the resamples of a bootstrap). What is undefined is NaN, never
-a silent zero; `undefined` says so in words.
+`truth` is int `[N]`, an index 0..K-1 for each sample; `probabilities` is float `[N, K]`, rows summing to 1. `confusion`
+is `[..., K, C]`, row = truth, column = prediction. There are K classes; columns from K on are no class (a face that was
+not found). Leading axes are separate matrices (the resamples of a bootstrap). What is undefined is NaN, never a silent
+zero; `undefined` says so in words.
 """
 
 from __future__ import annotations

@@ -148,8 +148,8 @@ def difference(joint: Joint, classes: Sequence[str], *, resamples: int = RESAMPL
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p of McNemar's test (McNemar 1947): 1 without a sample that just one of the two gets right.
 
-    Were both equally good, each such sample would be A's or B's like a tossed coin; p is the chance of a split at least
-    as uneven as this one.
+    If both were equally good, each such sample would be a toss of a coin. p is the chance of a split at least as uneven
+    as this one.
     """
     if min(only_a, only_b) < 0:
         raise ValueError(f"expected counts of 0 or more, found {only_a} and {only_b}")

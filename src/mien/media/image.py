@@ -75,7 +75,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated: bool = False) -> Iterator[Frame]:
     """Decode one picture, or each frame of an animated GIF, WebP, PNG or AVIF.
 
-    EXIF orientation is applied; more than 8 bits are brought to 8 by the range that the picture uses; alpha is laid
+    EXIF orientation is applied. More than 8 bits are brought to 8 by the range that the picture uses. Alpha is laid
     over white; palette, gray and CMYK become BGR. Of a TIFF with several pages the first is read, and `Frame.note` says
     so.
 

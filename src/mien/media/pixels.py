@@ -81,8 +81,8 @@ def _range(values: NDArray[Any], low: float, high: float) -> tuple[float, float]
 def _scaler(low: float, high: float, whole: bool) -> Callable[[NDArray[Any]], Image]:
     """What brings values of a range to 8 bits.
 
-    Whole numbers of 0 and more keep their zero: as many low bits are dropped as the largest has beyond 8, so that 10
-    or 12 bits in 16 are as bright as they were meant. All others span their own range; what is not finite is lowest.
+    Whole numbers of 0 and more keep their zero. As many low bits are dropped as the largest has beyond 8, so 10 or 12
+    bits in 16 are as bright as they were meant. All others span their own range; what is not finite is lowest.
     """
     if whole and low >= 0:
         drop = max(int(high).bit_length() - 8, 0)

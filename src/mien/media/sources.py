@@ -38,11 +38,11 @@ class Item:
     """One thing to decode.
 
     `source` is what its frames, and any failure, are called. `path` is None for standard input and for what is live;
-    `address` is then the camera's or stream's, with its password. `problem` is set for a
-    folder inside a source that could not be searched, and for an archive that could not, or not to its end: it has
-    nothing to decode, and is not passed over in silence. `member` says which file of an archive is meant; one without a
-    name means all of a compressed tar, whose frames have their own sources. `video` is set for a file that is a video
-    by its first bytes, where its name does not say. Items can be sent to other processes.
+    `address` is then the camera's or stream's, with its password. `problem` is set where a folder inside a source, or
+    an archive, could not be searched to its end. Such an item has nothing to decode, and is not passed over in silence.
+    `member` says which file of an archive is meant; one without a name means all of a compressed tar, whose frames have
+    their own sources. `video` is set for a file that is a video by its first bytes, where its name does not say. Items
+    can be sent to other processes.
     """
 
     source: str
@@ -111,8 +111,8 @@ def list_items(sources: Sequence[str | os.PathLike[str]], note: Note = lambda te
     - a pattern with `*`, `?` or `[...]`, and `**` for any depth: the pictures and videos that match, and every file
       with the suffix that the pattern spells out, sorted; archives only if their suffix is spelled out.
 
-    A file is listed each time it is named itself, but what an archive, folder or pattern holds is left out where it is
-    listed already, and so is a named file that an earlier folder or pattern has found.
+    A file is listed each time it is named itself. What an archive, folder or pattern holds is left out where it is
+    listed already. So is a named file that an earlier folder or pattern has found.
 
     Args:
         sources: see above; paths are welcome.

@@ -29,8 +29,8 @@ _log = getLogger("mien")
 class Patience:
     """How to bear with a sender: when it counts as stalled, how often and after which waits to connect anew.
 
-    The waits double, from `first_s` up to `longest_s`, and each is shortened by up to half, at random, so that many
-    readers of one sender do not all come back at once.
+    The waits double, from `first_s` up to `longest_s`. Each is shortened by up to half, at random, so that many readers
+    of one sender do not all come back at once.
     """
 
     timeout_s: float = 10.0

@@ -2,7 +2,7 @@
 
 A model learns how common each class is where it was trained, and leans that way when it is unsure. Where another mix is
 known, Bayes' rule says how to lean instead: log p(class | face) + log new share - log training share, up to a constant.
-A strength between 0 and 1 goes only a part of the way: with an even mix that is `logit - strength x log(prior)`, the
+A strength between 0 and 1 goes only a part of the way. With an even mix that is `logit - strength x log(prior)`, the
 logit adjustment of Menon et al. (arXiv 2007.07314, equation 9).
 """
 

@@ -2,7 +2,7 @@
 
 The journal of `faces.csv` is `faces.csv.partial.run`, beside `faces.csv.partial`. Its first line says in JSON what the
 run is; each further line is a `Position`. Every line ends in its own CRC-32, and a position has that of the partial
-file up to it: whatever a kill, a power cut or a bad disk did, a run goes on from the last position that both files
+file up to it. Whatever a kill, a power cut or a bad disk did, a run goes on from the last position that both files
 agree on. When the run is finished the journal goes, and `faces.csv.run` keeps what it was and what it came to.
 """
 

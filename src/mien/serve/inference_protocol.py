@@ -1,6 +1,6 @@
 """`/v2`: the Open Inference Protocol over REST, as Triton's and KServe's clients speak it.
 
-Each model of the server is two of the protocol's: `NAME` takes crops and gives probabilities and logits;
+Each model of the server is two of the protocol's. `NAME` takes crops and gives probabilities and logits.
 `NAME-pictures` takes the bytes of picture files and gives the same rows as `/v1/read`, as JSON.
 """
 

@@ -1,7 +1,7 @@
 """Which face of one frame is which of the next: stable ids through time.
 
-The association is ByteTrack's (Zhang et al. 2022, arXiv 2110.06864): sure detections are matched first, with every
-track, and unsure ones then keep alive what was left over; by the overlap of boxes, where a constant-velocity Kalman
+The association is ByteTrack's (Zhang et al. 2022, arXiv 2110.06864). Sure detections are matched first, with every
+track; unsure ones then keep alive what was left over. Boxes match by their overlap, where a constant-velocity Kalman
 filter expects each face. Time is in seconds, not frames, so that a variable frame rate or a dropped frame changes
 nothing.
 """

@@ -4,7 +4,7 @@ Networks that were trained apart err apart; the mean of what they say is right m
 lie side by side in one file, so that the ensemble is a model like any other.
 
 Where one network was trained on from the weights of another, the weights themselves can be averaged (model soups, arXiv
-2203.05482): that is one network, as fast as each of them, which keeps of both what they do well.
+2203.05482). That is one network, as fast as each of them, which keeps what both do well.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ LOGIT_TOLERANCE = 1e-4
 class _Source:
     """The trainer's side.
 
-    `crops` is uint8 `[N, H, W, C]`, what the network was shown of the N samples; `saw` tells whether pixels decoded now
+    `crops` is uint8 `[N, H, W, C]`, what the network was shown of the N samples. `saw` tells whether pixels decoded now
     (uint8 `[H, W, 3]` BGR) are those of sample i that training saw. The first K outputs of `network` are the logits.
     `scaled` gives what the first layer sees of pixels in 0..1; with `own_code`, the network is a student's and may do
     more before that.

@@ -1,6 +1,6 @@
 """Augmentation of whole batches as tensor operations, on whatever device they are, so that it keeps up with training.
 
-What is drawn for each picture comes from the generator that is passed in, which lives on the processor; only noise,
+What is drawn for each picture comes from the generator that is passed in, which lives on the processor. Only noise,
 which is as large as the pictures, is drawn where they are. The same seeds give the same pictures.
 """
 

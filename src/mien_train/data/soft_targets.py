@@ -1,7 +1,8 @@
 """Stored soft targets: what teachers of any kind said of each picture, so that training costs no teacher.
 
-A file (`.npz`) holds `keys` (`pixel_key` of each picture), `classes` and `people`, the share of people who would choose
-each class: `[N, K]`, or `[V, N, K]` for several views of each picture. Whoever can ask a network may write one.
+A file (`.npz`) holds `keys` (`pixel_key` of each picture), `classes` and `people`. The latter is the share of people
+who would choose each class: `[N, K]`, or `[V, N, K]` for several views of each picture. Whoever can ask a network may
+write one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Distillation: earlier networks tell how sure one can be of a training picture (Hinton et al., arXiv 1503.02531).
 
-They are asked once about each picture as it is, or at every step about the very view that the pupil sees, augmented and
-mixed ("consistent teaching", Beyer et al., arXiv 2106.05237).
+They are asked once about each picture as it is, or at every step about the very view that the pupil sees. The latter is
+"consistent teaching" (Beyer et al., arXiv 2106.05237).
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ SRC = Path(__file__).parents[1] / "src"
 
 # Packages from the ground up: a module imports from its own package and from lines above it, and from nowhere else.
 RUNTIME = """
-errors _version records timing progress folders
+errors _version records timing progress folders signals printable
 files locks
+checked_json
 geometry imaging opencv
 media
 model
@@ -48,7 +49,7 @@ __main__
 # Training meets the runtime in the contract and in what both must do alike; only its commands use the command line.
 TRAINING_MAY_IMPORT = {
     "_version", "dataset", "detect", "errors", "files", "geometry", "imaging", "measure", "media", "model", "output",
-    "progress", "records", "report",
+    "progress", "records", "report", "signals", "locks", "printable", "checked_json",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy", "pandas", "optuna", "sqlalchemy"}
 

@@ -27,6 +27,7 @@ from mien.model.prior import Prior
 from mien.output.sink import Sink
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
+from mien.signals import starting_processes
 from mien.timing import Stopwatch
 
 Numbered = tuple[int, Item]
@@ -186,7 +187,7 @@ class _Crew:
 
     def take(self, chunk: list[Numbered]) -> None:
         """Begin with a chunk, unless it is for the main process."""
-        self.under_way.append(_Task(chunk, None if _stays_here(chunk[0]) else self._pool.submit(_work, chunk)))
+        self.under_way.append(_Task(chunk, None if _stays_here(chunk[0]) else self._submit(chunk)))
 
     def next_results(self) -> list[Result]:
         """Wait for the first chunk under way."""
@@ -198,7 +199,7 @@ class _Crew:
             results = [result for numbered in task.chunk for result in self._alone(numbered)]
             for other in self.under_way:  # what was under way beside it died with it
                 if other.future and (not other.future.done() or other.future.exception()):
-                    other.future = self._pool.submit(_work, other.chunk)
+                    other.future = self._submit(other.chunk)
             return results
 
     def dismiss(self) -> None:
@@ -208,20 +209,26 @@ class _Crew:
     def _alone(self, numbered: Numbered) -> list[Result]:
         number, item = numbered
         try:
-            return self._keep(self._restarted().submit(_work, [numbered]).result())
+            self._restart()
+            return self._keep(self._submit([numbered]).result())
         except BrokenProcessPool:
-            self._restarted()
+            self._restart()
             why = "reading it killed the process that did (out of memory, or a fault in a decoder); it is left out"
             return [(number, Failure(item.source, 0, f"{item.source}: {why}"))]
 
-    def _restarted(self) -> ProcessPoolExecutor:
-        """The pool, a new one if it is broken."""
+    def _restart(self) -> None:
+        """Take a new pool if this one is broken."""
         try:
-            self._pool.submit(os.getpid).result()
+            with starting_processes():
+                asked = self._pool.submit(os.getpid)
+            asked.result()
         except BrokenProcessPool:
             self._pool.shutdown()
             self._pool = self._hire()
-        return self._pool
+
+    def _submit(self, chunk: list[Numbered]) -> Future[Done]:
+        with starting_processes():
+            return self._pool.submit(_work, chunk)
 
     def _keep(self, done: Done) -> list[Result]:
         self._clock.add(done[1])

@@ -63,6 +63,7 @@ class Remedy(Enum):
 
     CLASSES_SHARED = "shared_only"
     DATA = "data"
+    INITIAL = "initial"
     NAME = "name"
     OUT = "out"
     OVERWRITE = "overwrite"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from mien.errors import MienError, OutputError, reason
 
@@ -27,6 +31,13 @@ def replacing(path: Path, error: type[MienError] = OutputError) -> Generator[Pat
         MienError: of the type `error`: the file cannot be written; says why.
     """
     try:
+        if descriptor_of(path) is not None:
+            with TemporaryDirectory() as folder:
+                temporary = Path(folder) / "whole"
+                yield temporary
+                with open_stream(path) as stream, temporary.open("rb") as file:
+                    shutil.copyfileobj(file, stream)
+            return
         if _is_special(path):
             yield path
             return
@@ -42,6 +53,41 @@ def replacing(path: Path, error: type[MienError] = OutputError) -> Generator[Pat
                 temporary.unlink(missing_ok=True)
     except OSError as problem:
         raise error(f"{path}: cannot be written ({reason(problem)})") from problem
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written there goes on to someone at once: /dev/stdout, a pipe, a device.
+
+    Raises:
+        OSError: the system takes no such name, or lets nobody look.
+    """
+    return descriptor_of(path) is not None or _is_special(path)
+
+
+def descriptor_of(path: Path) -> int | None:
+    """The number of the open file that a name such as /dev/stdout or /dev/fd/3 stands for; None for other names.
+
+    To open such a name anew would write over the beginning of a file that standard output goes to.
+    """
+    names = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    text = str(path)
+    if os.name != "posix" or text in names:
+        return names.get(text) if os.name == "posix" else None
+    folder, _, number = text.rpartition("/")
+    return int(number) if folder in ("/dev/fd", "/proc/self/fd") and number.isdecimal() else None
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """Open what `is_stream` to write to it; what has been printed before comes first.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = descriptor_of(path)
+    if descriptor is None:
+        return path.open("wb")
+    sys.stdout.flush()
+    return os.fdopen(os.dup(descriptor), "wb")
 
 
 def _is_special(path: Path) -> bool:

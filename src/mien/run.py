@@ -18,7 +18,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from mien.batch import Job, Numbered, read_items
 from mien.media import Item, item_bytes
 from mien.output.journal import Position
 from mien.output.sink import Sink
-from mien.output.writers import ResultWriter, finished, open_writer
+from mien.output.writers import ResultWriter, RowStyle, finished, open_writer
 from mien.progress import SILENT, Progress
 from mien.records import Failure, FrameReadings
 from mien.timing import clock_time
@@ -114,7 +114,13 @@ class Run:
         self._sinks.append(sink)
 
     def add_rows(
-        self, path: Path, *, overwrite: bool = False, resume: bool = False, also: Mapping[str, object] | None = None
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        also: Mapping[str, object] | None = None,
+        style: RowStyle | None = None,
     ) -> ResultWriter:
         """Write a row a face to `path`, and keep a journal by which another run can go on.
 
@@ -123,29 +129,34 @@ class Run:
             overwrite: replace what is there.
             resume: go on where an unfinished run has stopped: its items are not read again.
             also: more that a resumed run must share with the first, ready for JSON.
+            style: which rows there are, and how their cells are written.
 
         Raises:
             OutputError: see `mien.output.writers.open_writer`.
         """
-        about = None if self.is_live else self._about(also)
-        writer = open_writer(path, self.recognizer.classes, overwrite=overwrite, run=about, resume=resume)
+        about = None if self.is_live else self._about(also, style)
+        classes = self.recognizer.classes
+        writer = open_writer(path, classes, overwrite=overwrite, run=about, resume=resume, style=style)
         if writer.damage:
             self._tell(writer.damage)
         self._rows, self.counts = writer, Counts.of(writer.begun)
         self.add_sink(writer)
         return writer
 
-    def is_finished(self, path: Path, *, also: Mapping[str, object] | None = None) -> bool:
+    def is_finished(
+        self, path: Path, *, also: Mapping[str, object] | None = None, style: RowStyle | None = None
+    ) -> bool:
         """Whether this very run has been finished into `path` before; `counts` then says what it came to.
 
         Args:
             path: see `add_rows`.
             also: see `add_rows`.
+            style: see `add_rows`.
 
         Raises:
             OutputError: see `mien.output.writers.finished`.
         """
-        position = None if self.is_live else finished(path, self._about(also))
+        position = None if self.is_live else finished(path, self._about(also, style))
         if position is not None:
             self.counts = Counts.of(position)
         return position is not None
@@ -214,7 +225,7 @@ class Run:
         if first is None and error is not None:
             raise error
 
-    def _about(self, also: Mapping[str, object] | None) -> dict[str, object]:
+    def _about(self, also: Mapping[str, object] | None, style: RowStyle | None) -> dict[str, object]:
         """What the rows of this run follow from."""
         names = hashlib.sha256("\0".join(item.source for item in self.items).encode("utf-8", "surrogateescape"))
         job, session = self._job, self.recognizer.session
@@ -234,6 +245,7 @@ class Run:
             "detect_every": job.detect_every,
             "turned": job.turned,
             "dedupe": self._dedupe,
+            **asdict(style or RowStyle()),
             **(also or {}),
         }
 

@@ -247,14 +247,14 @@ def load_recipe(path: Path) -> Recipe:
 def _with_base(path: Path, source: str, above: tuple[Path, ...]) -> dict[str, Any]:
     """The values of a recipe and, below them, of its base; `above` are the recipes that led here."""
     try:
-        values = tomli.loads(path.read_text(encoding="utf-8"))
+        values = tomli.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TrainingError(
             f"{source}: cannot read the recipe ({reason(error)}); expected a file, or one of "
             f"{', '.join(bundled_recipes())}"
         ) from error
-    except tomli.TOMLDecodeError as error:
-        raise TrainingError(f"{source}: not valid TOML ({error})") from error
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{source}: not valid TOML in UTF-8 ({error})") from error
     if "base" not in values:
         return values
     base = values.pop("base")

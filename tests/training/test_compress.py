@@ -303,7 +303,7 @@ def test_checkpoints_of_networks_without_inner_widths_still_load(modules: dict[s
 def test_a_run_from_before_a_recipe_field_goes_on(data: Path, run: Path, tmp_path: Path):
     old = Path(shutil.copytree(run, tmp_path / "old"))
     about = json.loads((old / "run.json").read_text())
-    del about["recipe"]["network"]["inner"]
+    del about["recipe"]["network"]["inner"], about["check"]
     (old / "run.json").write_text(json.dumps(about))
     (old / "weights.pt").unlink()
     training.run(data, old, RECIPE, 1)

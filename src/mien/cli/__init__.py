@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from mien._version import __version__
 from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, serve, web
-from mien.cli.printable import printable
+from mien.cli.output import tell
 from mien.cli.remedies import worded
+from mien.cli.terminal import Interrupted, leave_stdout, prepare_terminal
 from mien.errors import MienError, reason
+
+
+class _Commands(TyperGroup):
+    """Hands Ctrl-C to `main`, which says what is kept; the library of command lines would end without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(error) from error
+
 
 app = typer.Typer(
     name="mien",
+    cls=_Commands,
     help="Finds faces and reads the expression they show. We report the expression shown, never the emotion felt.",
     epilog="Example: mien predict photo.jpg --annotate annotated/",
     no_args_is_help=True,
@@ -49,22 +62,18 @@ for _command in entry_points(group="mien.commands"):  # those of training, and w
 
 def main() -> None:
     """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not end the run
-            stream.reconfigure(errors="backslashreplace")
+    prepare_terminal()
     try:
         app()
     except MienError as error:
-        typer.echo(f"mien: {printable(worded(error))}", err=True)
+        tell(worded(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("mien: interrupted", err=True)
+    except Interrupted as interrupted:
+        tell(str(interrupted))
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`head`, say) has what it wanted; keep Python from complaining about stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()  # its reader (`head`, say) has what it wanted
     except OSError as error:  # standard output is full, or a folder was deleted in mid-run
-        where = printable(str(error.filename or "output"))
-        typer.echo(f"mien: {where}: {printable(reason(error))}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        tell(f"{error.filename or 'output'}: {reason(error)}")
+        leave_stdout()
         sys.exit(2)

@@ -8,9 +8,18 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, AnswerOption, PriorOption, PriorStrengthOption, registered
-from mien.cli.output import name_items, say_passed_over, write_file
+from mien.cli.options import (
+    MODEL_HELP,
+    MOST_THREADS,
+    AnswerOption,
+    PriorOption,
+    PriorStrengthOption,
+    labeled_data,
+    registered,
+)
+from mien.cli.output import name_items, say_passed_over, say_text, write_file
 from mien.cli.progress import ProgressBar
+from mien.printable import escaped
 
 EXAMPLES = """Examples:
 
@@ -45,7 +54,10 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     data: Annotated[
-        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+        Path,
+        typer.Argument(
+            help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
+        ),
     ],
     as_json: Annotated[Path | None, typer.Option("--json", help="Write every finding to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
@@ -69,7 +81,9 @@ def audit(
     answer: AnswerOption = None,
     prior: PriorOption = "training",
     prior_strength: PriorStrengthOption = 1.0,
-    threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0)] = 0,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0, max=MOST_THREADS)
+    ] = 0,
 ) -> None:
     """Look for duplicates, leaks between splits, wrong labels, blank, faceless and unreadable pictures.
 
@@ -97,7 +111,7 @@ def audit(
             labels_in=split_for_labels.value if split_for_labels else "",
             progress=bar,
         )
-    typer.echo(audit_to_text(found), nl=False)
+    say_text(audit_to_text(escaped(found)))
     for path, write in ((as_json, audit_to_json), (html, audit_to_html)):
         if path:
             write_file(path, write(found))

@@ -13,10 +13,12 @@ from mien.cli.options import (
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    labeled_data,
     registered,
 )
-from mien.cli.output import name_items, say_passed_over, write_charts, write_file
+from mien.cli.output import name_items, say_passed_over, say_text, write_charts, write_file
 from mien.cli.progress import ProgressBar
+from mien.printable import escaped
 
 EXAMPLES = """Examples:
 
@@ -36,7 +38,10 @@ def compare(
     a: Annotated[str, typer.Argument(help=MODEL_HELP, callback=registered)],
     b: Annotated[str, typer.Argument(help="The other one; differences are B minus A.", callback=registered)],
     data: Annotated[
-        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+        Path,
+        typer.Argument(
+            help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
+        ),
     ],
     answer: AnswerOption = None,
     answer_b: Annotated[str | None, typer.Option(help="The answer of B, if it differs from --answer.")] = None,
@@ -89,7 +94,7 @@ def compare(
             shared_only=shared_only,
             progress=bar,
         )
-    typer.echo(comparison_to_text(result), nl=False)
+    say_text(comparison_to_text(escaped(result)))
     for path, write in ((as_json, comparison_to_json), (html, comparison_to_html)):
         if path:
             write_file(path, write(result))

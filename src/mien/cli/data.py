@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.output import name_items
+from mien.cli.output import name_items, say
 from mien.cli.progress import ProgressBar
 
 
@@ -51,10 +51,10 @@ def import_(
         wanted = classes.split(",") if classes else None
         report = import_fer2013(pixels, out, votes, bar, wanted, by_votes, overwrite=overwrite)
     for (split, label), count in sorted(report.written.items()):
-        typer.echo(f"{split:12} {label:10} {count:6}")
-    typer.echo(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))
+        say(f"{split:12} {label:10} {count:6}")
+    say(f"{report.written.total()} pictures in {out}" + (f", {report.with_votes} with votes" if votes else ""))
     if by_votes:
-        typer.echo(f"{report.undecided} left out: no class has more than half of the votes")
+        say(f"{report.undecided} left out: no class has more than half of the votes")
     name_items("", report.failed)
     if report.failed:
         raise typer.Exit(1)

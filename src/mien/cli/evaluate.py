@@ -8,8 +8,16 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import AnswerOption, DeviceOption, ModelOption, PriorOption, PriorStrengthOption, ThreadsOption
-from mien.cli.output import name_items, say_passed_over, write_charts, write_file
+from mien.cli.options import (
+    AnswerOption,
+    DeviceOption,
+    ModelOption,
+    PriorOption,
+    PriorStrengthOption,
+    ThreadsOption,
+    labeled_data,
+)
+from mien.cli.output import name_items, say_passed_over, say_text, write_charts, write_file
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
@@ -23,6 +31,7 @@ from mien.cli.weight_options import (
     bundle_of,
 )
 from mien.errors import DatasetError
+from mien.printable import escaped
 
 EXAMPLES = """Examples:
 
@@ -53,7 +62,10 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].")
+        Path,
+        typer.Argument(
+            help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
+        ),
     ],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     model: ModelOption = "default",
@@ -127,7 +139,8 @@ def evaluate(
             corruptions=corrupt,
             progress=bar,
         )
-    typer.echo(course_text(result) if format is Format.course else to_text(result), nl=False)
+    shown = escaped(result)
+    say_text(course_text(shown) if format is Format.course else to_text(shown))
     for path, write in ((as_json, to_json), (html, to_html)):
         if path:
             write_file(path, write(result))

@@ -24,6 +24,7 @@ from mien.cli.options import (
     TurnedOption,
 )
 from mien.cli.options import seconds as parse_seconds
+from mien.cli.output import say
 
 if TYPE_CHECKING:
     from mien.live import Live
@@ -125,8 +126,8 @@ def live(
 def _summarize(reading: Live, out: Path | None, *, err: bool) -> None:
     totals = reading.finish()
     if totals:
-        typer.secho(f"{'expression':10}  {'seconds':>8}  {'episodes':>8}  {'faces':>5}", bold=True, err=err)
+        say(f"{'expression':10}  {'seconds':>8}  {'episodes':>8}  {'faces':>5}", bold=True, err=err)
     for total in totals:
-        typer.echo(f"{total.label:10}  {total.seconds:8.1f}  {total.episodes:8}  {total.faces:5}", err=err)
+        say(f"{total.label:10}  {total.seconds:8.1f}  {total.episodes:8}  {total.faces:5}", err=err)
     where = f"; rows in {out}" if out else ""
-    typer.echo(f"{reading.frames} frames read, {reading.dropped} dropped, {reading.faces} faces{where}", err=True)
+    say(f"{reading.frames} frames read, {reading.dropped} dropped, {reading.faces} faces{where}", err=True)

@@ -7,9 +7,9 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-import typer
-
+from mien.cli.output import say, say_row
 from mien.errors import OutputError
+from mien.printable import printable
 from mien.timing import clock_time
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ class JsonLines(_Plain):
 
     def show(self, moment: Moment | Failure) -> None:
         """Print the rows, and do not let them wait in a buffer."""
-        from mien.output.rows import json_line, rows_of
+        from mien.output.rows import rows_of
         from mien.records import Failure
 
         if isinstance(moment, Failure):
-            typer.echo(f"mien: {moment.message}", err=True)
+            say(f"mien: {moment.message}", err=True)
         for row in rows_of(moment if isinstance(moment, Failure) else moment.result):
-            typer.echo(json_line(row), nl=False)
+            say_row(row)
 
 
 class Lines(_Plain):
@@ -82,16 +82,16 @@ class Lines(_Plain):
         from mien.records import Failure
 
         if isinstance(moment, Failure):
-            typer.echo(f"mien: {moment.message}", err=True)
+            say(f"mien: {moment.message}", err=True)
             return
         time_s = moment.result.frame.time_s or 0.0
         for track in moment.gone:
             if self._labels.pop(track, None) is not None:
-                typer.echo(f"{time_s:8.2f} s  face {track:3}  gone")
+                say(f"{time_s:8.2f} s  face {track:3}  gone")
         for face in moment.faces:
             label = face.label if face.since_s is not None else None
             if label is not None and label != self._labels.get(face.track):
-                typer.echo(f"{time_s:8.2f} s  face {face.track:3}  {label:10} {face.probability:4.0%}")
+                say(f"{time_s:8.2f} s  face {face.track:3}  {label:10} {face.probability:4.0%}")
                 self._labels[face.track] = label
 
 
@@ -126,7 +126,7 @@ class Board:
         from mien.records import Failure
 
         if isinstance(moment, Failure):
-            self._screen.console.print(Text(f"mien: {moment.message}", style="yellow"))
+            self._screen.console.print(Text(printable(f"mien: {moment.message}"), style="yellow"))
         else:
             self._moment = moment
 

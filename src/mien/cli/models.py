@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import MODEL_HELP, DeviceOption, UnsealedOption, registered
+from mien.cli.output import say, say_json, say_text
 
 if TYPE_CHECKING:
     from mien.model.bundle import Bundle
@@ -46,13 +46,13 @@ def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> N
     first = next((check for check in checks if check.passed is False), None)
     if as_json:
         document = {"bundle": str(loaded.path), "checks": [asdict(c) for c in checks]}
-        typer.echo(json.dumps({**document, "first_difference": first and first.name}, indent=2))
+        say_json({**document, "first_difference": first and first.name})
     else:
         for check in checks:
             mark = {True: "ok", False: "FAILED", None: "-"}[check.passed]
-            typer.echo(f"{mark:6}  {check.name:15}  {check.detail}")
+            say(f"{mark:6}  {check.name:15}  {check.detail}")
         if first:
-            typer.echo(f"first difference: {first.name}")
+            say(f"first difference: {first.name}")
     if first:
         raise typer.Exit(2)
 
@@ -61,4 +61,4 @@ def show(bundle: BundleArgument = "default") -> None:
     """Print a bundle's manifest as JSON."""
     from mien.model.bundle import load_bundle
 
-    typer.echo(load_bundle(bundle).manifest.to_json())
+    say_text(load_bundle(bundle).manifest.to_json() + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import RegistryError
+from mien.errors import DatasetError, RegistryError
 
 if TYPE_CHECKING:
     from mien.registry import Registry
@@ -51,6 +50,17 @@ def known_device(name: str) -> str:
 
     parse_device(name)
     return name
+
+
+def labeled_data(path: Path | None) -> Path | None:
+    """A data set that is there. Give it as `callback=` to options that name one: a wrong path is told at once.
+
+    Raises:
+        DatasetError: nothing is there.
+    """
+    if path is not None and not path.exists():
+        raise DatasetError(f"{path}: expected a folder of labeled pictures, or a CSV of their paths; found nothing")
+    return path
 
 
 @contextmanager
@@ -124,7 +134,15 @@ DeviceOption = Annotated[
         callback=known_device,
     ),
 ]
-ThreadsOption = Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0)]
+MOST_THREADS = 4096
+"""More are no wish, but a slip."""
+
+LONGEST_S = 1e8
+"""Three years: later times are no wish, and overflow in libraries."""
+
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0, max=MOST_THREADS)
+]
 
 UnsealedOption = Annotated[
     bool, typer.Option("--unsealed", help="Take a bundle that carries a manifest and has lost its seal.")
@@ -139,7 +157,7 @@ def seconds(text: str) -> float:
     try:
         for part in text.removesuffix("s").split(":"):
             value = value * 60 + float(part)
-        if not math.isfinite(value):
+        if not -LONGEST_S <= value <= LONGEST_S:  # not a number is neither
             raise ValueError
     except ValueError:
         raise typer.BadParameter(f"expected a time such as 90, 0.5s or 1:30, found {text!r}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,26 +10,52 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.printable import printable
 from mien.files import make_folder, write_text
+from mien.printable import printable
 
 if TYPE_CHECKING:
     from mien.dataset import Split
+    from mien.output.rows import Row
 
 NAMED = 20
 """At most this many bad items are named; files name all."""
+
+
+def say(line: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print a line, on stdout or (`err`) on stderr, its control characters escaped.
+
+    All that commands print goes through here or through the two functions below.
+    """
+    typer.secho(printable(line), err=err, bold=bold)
+
+
+def say_text(text: str) -> None:
+    """Print a text of many lines. Its names have to be `printable` already: a newline in one would forge a line."""
+    typer.echo(printable(text, keep="\n"), nl=False)
+
+
+def say_json(document: object) -> None:
+    """Print a document as JSON, in ASCII."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def say_row(row: Row) -> None:
+    """Print a row as a line of JSON, in UTF-8 whatever the terminal's encoding is."""
+    from mien.output.rows import json_line
+
+    typer.echo(json_line(row).encode(), nl=False)
 
 
 def write_file(path: Path, text: str) -> None:
     """Write a text file whole, and say so on stderr."""
     make_folder(path.parent)
     write_text(path, text)
-    typer.echo(f"written: {path}", err=True)
+    say(f"written: {path}", err=True)
 
 
 def tell(line: str) -> None:
     """Say something about the work on stderr."""
-    typer.echo(f"mien: {printable(line)}", err=True)
+    say(f"mien: {line}", err=True)
 
 
 def say_passed_over(splits: Iterable[Split]) -> None:

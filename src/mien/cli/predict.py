@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import (
+    MOST_THREADS,
     TIME,
     AnswerOption,
     DetectorModelOption,
@@ -24,7 +25,7 @@ from mien.cli.options import (
     UnsealedOption,
     seconds,
 )
-from mien.cli.output import tell
+from mien.cli.output import say, tell
 from mien.cli.progress import ProgressBar
 from mien.cli.shards import EngineName, predict_shards, refuse_for_engine
 from mien.cli.show import JsonLines, Summary, Table
@@ -139,7 +140,9 @@ def predict(
     threads: ThreadsOption = 0,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that read pictures; default: 1, and with --engine one a core.", min=1),
+        typer.Option(
+            help="Processes that read pictures; default: 1, and with --engine one a core.", min=1, max=MOST_THREADS
+        ),
     ] = None,
     engine: Annotated[
         EngineName | None,
@@ -155,6 +158,17 @@ def predict(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an unfinished run into --out stopped.")] = False,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Leave out files that are byte for byte copies of others.")
+    ] = False,
+    no_face_rows: Annotated[
+        bool | None,
+        typer.Option(
+            "--no-face-rows/--face-rows-only",
+            help="In --out and --json: a row for each picture or frame without a face, too; default: in videos.",
+        ),
+    ] = None,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option("--spreadsheet", help="In .csv: an apostrophe before text that a spreadsheet would compute."),
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
@@ -173,9 +187,12 @@ def predict(
     """
     from mien.batch import Job
     from mien.detect import default_detector_name
+    from mien.files import is_stream
     from mien.media import Clip, list_items
     from mien.model.prior import as_prior
     from mien.output.annotated import Gallery
+    from mien.output.row_stream import RowStream
+    from mien.output.writers import RowStyle
     from mien.run import Run
 
     if engine:
@@ -183,7 +200,8 @@ def predict(
         refuse_for_engine({
             "--annotate": annotate, "--blur-faces": blur_faces, "--json": as_json, "--summary": summary, "--eaf": eaf,
             "--timeline": timeline, "--no-thumbnails": no_thumbnails, "--dedupe": dedupe, "--profile": profile,
-            "--overwrite": overwrite, "--threads": threads,
+            "--overwrite": overwrite, "--threads": threads, "--no-face-rows": no_face_rows,
+            "--spreadsheet": spreadsheet,
         })  # fmt: skip
     elif column or ray_address:
         raise typer.BadParameter("--column and --ray-address belong to --engine")
@@ -204,12 +222,13 @@ def predict(
     file = Path(out) if out else None
     if blur_faces and not annotate:
         raise typer.BadParameter("--blur-faces changes the pictures of --annotate; name a folder for them")
-    if resume and not out:
+    if resume and not (file and not is_stream(file)):
         raise typer.BadParameter("--resume goes on with a file of results; name it with --out")
     items = list_items(sources, tell)
     if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
     gallery, before = None, 0
+    style = RowStyle(no_face_rows, spreadsheet)
     drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
     with (
         bundle_of(model, about) as path,
@@ -236,7 +255,7 @@ def predict(
             tell=tell,
         ) as run,
     ):
-        if resume and file and run.is_finished(file, also=drawn):
+        if resume and file and run.is_finished(file, also=drawn, style=style):
             tell(f"{out} is complete; nothing is left to do")
             _report(run.counts, file, annotate, run.recognizer.session)
             raise typer.Exit(run.counts.exit_code)
@@ -248,14 +267,16 @@ def predict(
             run.add_sink(_timeline_file(items, timeline, overwrite=overwrite, thumbnails=thumbnails))
         if eaf:
             run.add_sink(_eaf_file(items, eaf, overwrite=overwrite))
-        if file:
-            run.add_rows(file, overwrite=overwrite, resume=resume, also=drawn)
+        if file and is_stream(file):
+            run.add_sink(RowStream(file, run.recognizer.classes, style))
+        elif file:
+            run.add_rows(file, overwrite=overwrite, resume=resume, also=drawn, style=style)
             before = run.counts.pictures
         if annotate:
             gallery = Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces)
             run.add_drawing(gallery)
         if as_json:
-            run.add_sink(JsonLines())
+            run.add_sink(JsonLines(no_face_rows))
         elif not out:
             run.add_sink(Table(items))
         long = len(items) > FEW or any(item.is_video for item in items)
@@ -293,10 +314,10 @@ def _eaf_file(items: Sequence[Item], path: Path, *, overwrite: bool) -> Sink:
 
 def _print_profile(clock: Stopwatch, pictures: int) -> None:
     total = sum(clock.seconds.values())
-    typer.secho(f"{'stage':10} {'seconds':>9} {'share':>7} {'ms/picture':>11}", bold=True, err=True)
+    say(f"{'stage':10} {'seconds':>9} {'share':>7} {'ms/picture':>11}", bold=True, err=True)
     for name, spent in sorted(clock.seconds.items(), key=lambda pair: -pair[1]):
         share, each = spent / (total or 1), 1000 * spent / max(pictures, 1)
-        typer.echo(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
+        say(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
 
 
 def _report(counts: Counts, out: Path | None, annotate: Path | None, session: Session) -> None:
@@ -309,7 +330,7 @@ def _report(counts: Counts, out: Path | None, annotate: Path | None, session: Se
     read = f"{_count(counts.pictures, 'picture')}, {_count(counts.faces, 'face')}"
     told = session.answer.name and f"; answer {session.answer.name}"
     told += "" if session.prior.is_training else f"; prior {session.prior}"
-    typer.echo(f"{read}{failed}{left_out}{told}{places}", err=True)
+    say(f"{read}{failed}{left_out}{told}{places}", err=True)
 
 
 def _count(number: int, noun: str, plural: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import opened_registry
+from mien.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from mien.registry import Event, Registry, Version
@@ -80,9 +80,9 @@ def add(
     with opened_registry(location, files) as registry:
         version, new = registry.add(loaded, name, note=note)
     if as_json:
-        typer.echo(json.dumps({**asdict(version), "new": new}, indent=2))
+        say_json({**asdict(version), "new": new})
     else:
-        typer.echo(f"{version}  {version.sha256[:12]}" + ("" if new else "  (was there already)"))
+        say(f"{version}  {version.sha256[:12]}" + ("" if new else "  (was there already)"))
 
 
 def list_(location: RegistryOption = "", files: FilesOption = "", as_json: JsonOption = False) -> None:
@@ -91,15 +91,15 @@ def list_(location: RegistryOption = "", files: FilesOption = "", as_json: JsonO
         rows = [row for model in registry.models() for row in _listed(registry, model)]
         where = registry.location
     if as_json:
-        typer.echo(json.dumps([asdict(version) | {"aliases": names} for version, names in rows], indent=2))
+        say_json([asdict(version) | {"aliases": names} for version, names in rows])
         return
     if not rows:
-        typer.echo(f"no models in {where}; add one with: mien registry add BUNDLE", err=True)
+        say(f"no models in {where}; add one with: mien registry add BUNDLE", err=True)
         return
     wide = max(5, *(len(version.model) for version, _ in rows))
-    typer.secho(f"{'model':{wide}}  version  aliases               added                sha256", bold=True)
+    say(f"{'model':{wide}}  version  aliases               added                sha256", bold=True)
     for version, names in rows:
-        typer.echo(
+        say(
             f"{version.model:{wide}}  {version.number:7}  {', '.join(names):20}  {version.created[:19]}  "
             f"{version.sha256[:12]}"
         )
@@ -116,7 +116,7 @@ def show(reference: VersionArgument, location: RegistryOption = "", files: Files
             "aliases": [alias.name for alias in known if alias.version == version.number],
             "file": str(registry.path(version)),
         }
-    typer.echo(json.dumps(document, indent=2))
+    say_json(document)
 
 
 def promote(
@@ -208,10 +208,10 @@ def history(
         if not events:
             registry.version(parse_reference(name))  # says which models there are
     if as_json:
-        typer.echo(json.dumps([asdict(event) for event in events], indent=2))
+        say_json([asdict(event) for event in events])
         return
     for event in events:
-        typer.echo(f"{event.at[:19]}  {event.who:12}  {_sentence(event)}" + (f"  ({event.why})" if event.why else ""))
+        say(f"{event.at[:19]}  {event.who:12}  {_sentence(event)}" + (f"  ({event.why})" if event.why else ""))
 
 
 def get(
@@ -231,7 +231,7 @@ def get(
         version = registry.version(parse_reference(reference))
         data = registry.bundle(version).model
     write_bytes(out, data)
-    typer.echo(f"{version} in {out}", err=True)
+    say(f"{version} in {out}", err=True)
 
 
 def _listed(registry: Registry, model: str) -> list[tuple[Version, list[str]]]:
@@ -241,7 +241,10 @@ def _listed(registry: Registry, model: str) -> list[tuple[Version, list[str]]]:
 
 
 def _print_event(event: Event, *, as_json: bool) -> None:
-    typer.echo(json.dumps(asdict(event), indent=2) if as_json else _sentence(event))
+    if as_json:
+        say_json(asdict(event))
+    else:
+        say(_sentence(event))
 
 
 def _sentence(event: Event) -> str:

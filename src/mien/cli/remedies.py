@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mien.errors import MienError, Remedy
 
 OPTIONS = {
     Remedy.CLASSES_SHARED: "--shared-only",
     Remedy.DATA: "--data",
+    Remedy.INITIAL: "--init",
     Remedy.NAME: "--name",
     Remedy.OUT: "--out",
     Remedy.OVERWRITE: "--overwrite",
@@ -23,5 +26,10 @@ OPTIONS = {
 
 def worded(error: MienError) -> str:
     """What the error says, and the options that help: "FILE: exists already; ... or replace it (--overwrite)"."""
-    options = ", ".join(OPTIONS[remedy] for remedy in error.remedies)
-    return f"{error} ({options})" if options else str(error)
+    return with_options(str(error), error.remedies)
+
+
+def with_options(text: str, remedies: Sequence[Remedy]) -> str:
+    """A text, and the options that help."""
+    options = ", ".join(OPTIONS[remedy] for remedy in remedies)
+    return f"{text} ({options})" if options else text

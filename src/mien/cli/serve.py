@@ -18,6 +18,7 @@ from mien.cli.options import (
     PriorStrengthOption,
     TurnedOption,
 )
+from mien.cli.output import say
 from mien.errors import ServeError
 
 if TYPE_CHECKING:
@@ -125,4 +126,4 @@ def serve(
 
 def _announce(service: Service, url: str) -> None:
     names = ", ".join(f"{slot.name} version {slot.production.version}" for slot in service.slots.values())
-    typer.echo(f"mien serves {names} at {url} (Ctrl-C stops)", err=True)
+    say(f"mien serves {names} at {url} (Ctrl-C stops)", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from mien.cli.output import tell
+from mien.cli.output import say, tell
 from mien.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ def predict_shards(
         totals = score(sources[0], out, job, engine=chosen, column=column, progress=bar, tell=tell)
     failed = f", {totals.failed} failed" if totals.failed else ""
     resumed = f" ({totals.resumed} shards were there before)" if totals.resumed else ""
-    typer.echo(
-        f"{totals.pictures} pictures, {totals.faces} faces{failed}; {totals.shards} shards{resumed} in {out}", err=True
-    )
+    say(f"{totals.pictures} pictures, {totals.faces} faces{failed}; {totals.shards} shards{resumed} in {out}", err=True)
     if totals.failed:
         raise typer.Exit(1 if totals.pictures else 2)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
-from mien.cli.printable import printable
+from mien.cli.output import say, say_row
+from mien.printable import printable
 
 if TYPE_CHECKING:
     from mien.media import Item
@@ -17,14 +16,17 @@ NAME_WIDTH = 44
 
 
 class JsonLines:
-    """Prints one line a face, or a failure."""
+    """Prints one line a face, or a failure; `no_face_rows` as in `mien.output.rows.rows_of`."""
+
+    def __init__(self, no_face_rows: bool | None = False) -> None:
+        self._no_face_rows = no_face_rows
 
     def add(self, item: int, result: FrameReadings | Failure) -> None:
         """Print the faces of one frame."""
-        from mien.output.rows import json_line, rows_of
+        from mien.output.rows import rows_of
 
-        for row in rows_of(result):
-            typer.echo(json_line(row).encode(), nl=False)  # UTF-8, whatever the terminal's
+        for row in rows_of(result, self._no_face_rows):
+            say_row(row)
 
     def close(self, error: BaseException | None = None) -> None:
         """All is printed."""
@@ -35,7 +37,7 @@ class Table:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.width = min(max(max(len(i.source) for i in items), len("picture")), NAME_WIDTH)
-        typer.secho(
+        say(
             f"{'picture':{self.width}}  face  expression         next               disagree  box x1 y1 x2 y2",
             bold=True,
         )
@@ -54,9 +56,9 @@ class Table:
         name = printable(name)
         name = name if len(name) <= self.width else "..." + name[3 - self.width :]
         if not result.readings:
-            typer.echo(f"{name:{self.width}}     -  no face found")
+            say(f"{name:{self.width}}     -  no face found")
         for index, reading in enumerate(result.readings):
-            typer.echo(f"{name if index == 0 else '':{self.width}}  {index + 1:4}  {_describe(reading)}")
+            say(f"{name if index == 0 else '':{self.width}}  {index + 1:4}  {_describe(reading)}")
 
 
 def _describe(reading: Reading) -> str:
@@ -93,13 +95,14 @@ class Summary:
             return
         for item, observer in zip(self._items, self._observers, strict=True):
             if episodes := observer.finish():
-                typer.secho(
-                    f"{item.source}\n{'track':>5}  expression  seconds  episodes    first     last",
+                say(item.source, bold=True, err=self._err)
+                say(
+                    f"{'track':>5}  expression  seconds  episodes    first     last",
                     bold=True,
                     err=self._err,
                 )
                 for t in totals(episodes):
-                    typer.echo(
+                    say(
                         f"{t.track:5}  {t.label:10}  {t.seconds:7.1f}  {t.episodes:8}  {t.first_s:7.1f}  "
                         f"{t.last_s:7.1f}",
                         err=self._err,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import AnswerOption, PriorOption, PriorStrengthOption
+from mien.cli.output import say
 
 
 def register(app: typer.Typer) -> None:
@@ -32,4 +33,4 @@ def web(
 
     written = write_site(out, model=model, answer=answer, prior=as_prior(prior, prior_strength), overwrite=overwrite)
     size = sum(path.stat().st_size for path in written) / 1e6
-    typer.echo(f"{len(written)} files, {size:.1f} MB, in {out}; README.txt there says which headers to send")
+    say(f"{len(written)} files, {size:.1f} MB, in {out}; README.txt there says which headers to send")

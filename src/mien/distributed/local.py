@@ -13,6 +13,7 @@ from mien.distributed.engine import Done
 from mien.distributed.shard import KILLS, try_shard
 from mien.distributed.work import Work
 from mien.errors import StoreError
+from mien.signals import starting_processes
 
 MOST_DEATHS = 4 * KILLS
 """How many workers may die with no shard done in between; after that, something else than a picture is wrong."""
@@ -39,7 +40,7 @@ class LocalEngine:
             while True:
                 while free and (shard := next(coming, None)) is not None:
                     pool = free.pop()
-                    busy[pool.submit(try_shard, work, shard)] = pool, shard
+                    busy[_submit(pool, work, shard)] = pool, shard
                 if not busy:
                     return
                 for future in wait(busy, return_when=FIRST_COMPLETED).done:
@@ -55,7 +56,7 @@ class LocalEngine:
                                 "memory of this machine, or use fewer workers"
                             ) from None
                         pool = _hire()
-                        busy[pool.submit(try_shard, work, shard)] = pool, shard
+                        busy[_submit(pool, work, shard)] = pool, shard
                         continue
                     deaths = 0
                     free.append(pool)
@@ -65,6 +66,11 @@ class LocalEngine:
                 for process in list((pool._processes or {}).values()):  # pyright: ignore[reportPrivateUsage]
                     process.kill()
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Work, shard: int) -> Future[Done]:
+    with starting_processes():
+        return pool.submit(try_shard, work, shard)
 
 
 def _hire() -> ProcessPoolExecutor:

@@ -14,6 +14,7 @@ from mien.distributed.sources import Key
 from mien.distributed.work import Work, recognizer_of
 from mien.errors import MienError, StoreError
 from mien.records import Failure, FrameReadings
+from mien.signals import starting_processes
 
 Results = list["FrameReadings | Failure"]
 
@@ -45,7 +46,9 @@ def _child(work: Work, keys: Sequence[Key]) -> Iterator[Results]:
     """Results of one picture after the other, as far as the process lives."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "mien.distributed.one_by_one"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+    with starting_processes():
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    with process:
         assert process.stdin
         assert process.stdout
         try:

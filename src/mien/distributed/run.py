@@ -16,7 +16,7 @@ from mien.distributed.local import LocalEngine
 from mien.distributed.plan import SHARD_KEYS, Plan, make_plan
 from mien.distributed.shard import ROWS, done_of, rows_name
 from mien.distributed.stores import Store, open_store
-from mien.errors import OutputError, StoreError
+from mien.errors import OutputError, StoreError, note_kept
 from mien.progress import SILENT, Progress
 
 SUCCESS = "_SUCCESS.json"
@@ -103,14 +103,18 @@ def score(
     for _ in range(ROUNDS):
         problems.clear()
         missing = (number for number in range(plan.shards) if number not in hashes)
-        for done in (engine or LocalEngine()).map(plan.work, missing):
-            if done.error is not None:
-                problems[done.shard] = done.error
-                tell(f"shard {done.shard}: {done.error}")
-                continue
-            totals.add(done)
-            hashes[done.shard] = done
-            speed.tell()
+        try:
+            for done in (engine or LocalEngine()).map(plan.work, missing):
+                if done.error is not None:
+                    problems[done.shard] = done.error
+                    tell(f"shard {done.shard}: {done.error}")
+                    continue
+                totals.add(done)
+                hashes[done.shard] = done
+                speed.tell()
+        except KeyboardInterrupt as error:
+            note_kept(error, f"{len(hashes)} of {plan.shards} shards are kept in {out}; the same command goes on")
+            raise
         if not problems:
             break
     if problems:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.errors import OutputError, Remedy
+from mien.files import is_stream
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a path that is taken.
+    """Refuse a path that is taken; a pipe or device never is.
 
     Raises:
         OutputError: a folder is there, or a file that may not be replaced.
     """
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected the name of a file")
-    if path.exists() and not overwrite:
+    if path.exists() and not overwrite and not is_stream(path):
         raise OutputError(f"{path}: exists already; choose another name, or replace it", Remedy.OVERWRITE)
 
 

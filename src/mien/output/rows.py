@@ -16,9 +16,9 @@
 | unsure | 1 where the most probable class has less than half, so that most people would say otherwise; else 0 |
 
 JSON lines nest what belongs together (`box_xyxy`, `landmarks_xy`, `probabilities`); CSV (RFC 4180) and Parquet are
-flat. A frame without a face has no row. Text is UTF-8; of a file name that is not, each odd byte is written as
-`\\udcNN`. Nothing is put before a cell that begins with "=", "+", "-" or "@": open a CSV of strangers' file names as
-text.
+flat. A picture or frame without a face has a row of `source`, `frame` and `time_s` alone where that is asked for: see
+`rows_of`. Text is UTF-8; of a file name that is not, each odd byte is written as `\\udcNN`. A spreadsheet computes
+cells that begin with "=", "+", "-" or "@": see `as_text`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Cell = str | int | float | None
 
 
 class Row(TypedDict):
-    """One face, or one picture that failed (then all but `source`, `frame` and `error` is None), ready for JSON."""
+    """One face, ready for JSON; of a picture without a face, or one that failed, most fields are None."""
 
     source: str
     frame: int
@@ -60,18 +60,30 @@ class Row(TypedDict):
     unsure: int | None
 
 
-def rows_of(item: FrameReadings | Failure) -> list[Row]:
-    """One row a face, faces in the order of the readings; one row for a failure."""
+def rows_of(item: FrameReadings | Failure, no_face_rows: bool | None = False) -> list[Row]:
+    """One row a face, faces in the order of the readings; one row for a failure.
+
+    Args:
+        item: what was read.
+        no_face_rows: whether a picture or frame without a face has a row; None: where it is part of a time series.
+    """
     if isinstance(item, Failure):
-        return [_error_row(item)]
+        return [_row_without_face(item.source, item.frame, None, item.message)]
+    frame = item.frame
+    if not item.readings and (frame.time_s is not None if no_face_rows is None else no_face_rows):
+        return [_row_without_face(frame.source, frame.index, frame.time_s, None)]
     return [_row(index, reading) for index, reading in enumerate(item.readings)]
 
 
 def json_line(row: Row) -> str:
-    """The row as one line of JSON, with its line end; UTF-8 can encode it."""
+    """The row as one line of JSON, with its line end; UTF-8 can encode it, and a terminal shows it as it is.
+
+    A name that is not UTF-8 has lone surrogates: JSON escapes them as `\\udcNN`, so that they are read back.
+    """
     text = json.dumps(row, ensure_ascii=False)
-    # Only a name that is not UTF-8 has lone surrogates; `\udcNN` is also how JSON escapes them, so they are read back.
-    return utf8(text) + "\n"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return text + "\n"
 
 
 def _row(index: int, reading: Reading) -> Row:
@@ -96,11 +108,11 @@ def _row(index: int, reading: Reading) -> Row:
     }
 
 
-def _error_row(failure: Failure) -> Row:
+def _row_without_face(source: str, frame: int, time_s: float | None, error: str | None) -> Row:
     return {
-        "source": failure.source,
-        "frame": failure.frame,
-        "time_s": None,
+        "source": source,
+        "frame": frame,
+        "time_s": None if time_s is None else round(time_s, 3),
         "face": None,
         "track": None,
         "box_xyxy": None,
@@ -110,7 +122,7 @@ def _error_row(failure: Failure) -> Row:
         "label": None,
         "confidence": None,
         "probabilities": None,
-        "error": failure.message,
+        "error": error,
         "answer": None,
         "disagreement": None,
         "unsure": None,
@@ -144,3 +156,8 @@ def flat(row: Row, classes: Sequence[str]) -> dict[str, Cell]:
 def utf8(text: str) -> str:
     """The text with what UTF-8 cannot encode written as `\\udcNN`."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_text(cell: Cell) -> Cell:
+    """A cell that a spreadsheet takes for text: an apostrophe is put before what it would compute."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from mien.output import journal as journals
 from mien.output.files import check_free
 from mien.output.journal import About, Journal, Position, journal_of
 from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
-from mien.output.rows import Cell, columns, flat, json_line, rows_of, utf8
+from mien.output.rows import Cell, as_text, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -33,8 +33,27 @@ PARQUET_ROWS = 16_384
 """Rows in one Parquet row group: what is held in memory while the file is made."""
 
 
+@dataclass(frozen=True, slots=True)
+class RowStyle:
+    """Which rows there are, and how their cells are written.
+
+    Attributes:
+        no_face_rows: whether a picture or frame without a face has a row; None: where it is part of a time series.
+        spreadsheet: in CSV, put an apostrophe before text that a spreadsheet would compute.
+    """
+
+    no_face_rows: bool | None = False
+    spreadsheet: bool = False
+
+
 def open_writer(
-    path: Path, classes: Sequence[str], *, overwrite: bool = False, run: About | None = None, resume: bool = False
+    path: Path,
+    classes: Sequence[str],
+    *,
+    overwrite: bool = False,
+    run: About | None = None,
+    resume: bool = False,
+    style: RowStyle | None = None,
 ) -> ResultWriter:
     """Make a file of results, or go on with one; see `ResultWriter`.
 
@@ -44,6 +63,7 @@ def open_writer(
         overwrite: replace `path`, and what an unfinished run has left beside it.
         run: what the run is; with it a journal is kept, and the run can be gone on with.
         resume: go on where an unfinished run has stopped; where there is none, begin.
+        style: which rows there are, and how their cells are written.
 
     Raises:
         OutputError: another suffix; `path` exists, or rows of an unfinished run for it do, or rows of another run; its
@@ -61,7 +81,7 @@ def open_writer(
         check_free(path, overwrite=overwrite or resume)
         held = lock(path)
         try:
-            return _open(path, classes, held, overwrite, run, resume)
+            return _open(path, classes, held, overwrite, run, resume, style or RowStyle())
         except BaseException:
             held.release()
             raise
@@ -70,19 +90,26 @@ def open_writer(
 
 
 def _open(
-    path: Path, classes: Sequence[str], held: Lock, overwrite: bool, run: About | None, resume: bool
+    path: Path,
+    classes: Sequence[str],
+    held: Lock,
+    overwrite: bool,
+    run: About | None,
+    resume: bool,
+    style: RowStyle,
 ) -> ResultWriter:
     partial = partial_of(path)
     if resume and run is not None and partial.exists() and (journal_of(partial).exists() or partial.stat().st_size):
         journal = Journal.go_on(partial, run)
         file = partial.open("r+b")
         file.seek(0, os.SEEK_END)
-        return ResultWriter(path, file, classes, held, journal)
+        return ResultWriter(path, file, classes, held, journal, style)
     begins = resume and run is not None  # a kill came before there was anything to go on with
     _check_free(path, partial, overwrite, empty_is_free=begins)
     # The journal comes first: where a partial file is, it says of which run.
     journal = Journal.begin(partial, run) if run is not None else None
-    return ResultWriter(path, partial.open("wb" if overwrite or begins else "xb"), classes, held, journal)
+    file = partial.open("wb" if overwrite or begins else "xb")
+    return ResultWriter(path, file, classes, held, journal, style)
 
 
 def partial_of(path: Path) -> Path:
@@ -131,14 +158,20 @@ class ResultWriter:
     """
 
     def __init__(
-        self, path: Path, partial: BinaryIO, classes: Sequence[str], held: Lock, journal: Journal | None = None
+        self,
+        path: Path,
+        partial: BinaryIO,
+        classes: Sequence[str],
+        held: Lock,
+        journal: Journal | None,
+        style: RowStyle,
     ) -> None:
         self.begun = self._position = journal.position if journal else Position()
         self.seen, self.damage = (journal.seen, journal.damage) if journal else ((), "")
         self.path = path
         self.partial = Path(partial.name)
         self.rows, self.items = self.begun.rows, self.begun.items
-        self._file, self._lock = partial, held
+        self._file, self._lock, self._style = partial, held, style
         self._journal = journal
         self._classes = tuple(classes)
         self._suffix = path.suffix.lower()
@@ -162,7 +195,7 @@ class ResultWriter:
             OutputError: the disk is full or gone; says which rows are kept, and where.
             ValueError: a reading with other classes than the writer's.
         """
-        rows = rows_of(item)
+        rows = rows_of(item, self._style.no_face_rows)
         self._count(item)
         for row in rows:
             if row["probabilities"] is not None and tuple(row["probabilities"]) != self._classes:
@@ -170,7 +203,8 @@ class ResultWriter:
         if not rows:
             return
         if self._suffix == ".csv":
-            text = _csv_text([list(flat(row, self._classes).values()) for row in rows])
+            cells = [list(flat(row, self._classes).values()) for row in rows]
+            text = _csv_text([[as_text(cell) for cell in line] for line in cells] if self._style.spreadsheet else cells)
         else:
             text = "".join(map(json_line, rows))
         self._append(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.models import BundleArgument
+from mien.cli.options import MOST_THREADS, labeled_data
+from mien.cli.output import say, say_json
 from mien.cli.progress import ProgressBar
 from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
@@ -31,7 +32,14 @@ def register(app: typer.Typer) -> None:
 
 def compress(
     bundle: BundleArgument,
-    data: Annotated[Path, typer.Option("--data", help="The labeled folder that the model was trained on.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="The labeled folder that the model was trained on.",
+            callback=labeled_data,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     int8: Annotated[
         bool, typer.Option("--int8/--no-int8", help="Turn the convolutions, except the first, into 8-bit integers.")
@@ -44,7 +52,9 @@ def compress(
     max_drop: Annotated[
         float, typer.Option(help="Write nothing if accuracy drops by more points than this.", min=0)
     ] = 2.0,
-    threads: Annotated[int, typer.Option(help="CPU threads to fine-tune on; 0 takes every core.", min=0)] = 0,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads to fine-tune on; 0 takes every core.", min=0, max=MOST_THREADS)
+    ] = 0,
     exclude: Annotated[
         Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as in training.")
     ] = None,
@@ -69,17 +79,17 @@ def compress(
             "before": _plain(result.before), "after": _plain(result.after), "lost_points": result.lost,
             "max_drop": max_drop,
         }  # fmt: skip
-        typer.echo(json.dumps(document, indent=2))
+        say_json(document)
     else:
         for line in result.lines():
-            typer.echo(line)
+            say(line)
     if result.bundle is None:
         raise TrainingError(
             f"{result.lost:.2f} points of accuracy lost, at most {max_drop:g} allowed; nothing is written (prune less, "
             "fine-tune longer, or allow more with --max-drop)"
         )
     if not as_json:
-        typer.echo(f"written: {out}")
+        say(f"written: {out}")
 
 
 def _plain(measured: Measured) -> dict[str, object]:

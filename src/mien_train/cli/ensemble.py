@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import labeled_data
+from mien.cli.output import say, say_json
 from mien.cli.progress import ProgressBar
 from mien_train.cli.extras import named_extra
 
@@ -25,7 +26,14 @@ def ensemble(
     bundles: Annotated[
         list[str], typer.Argument(help="Bundles (files, or names of bundled models) of the same classes and input.")
     ],
-    data: Annotated[Path, typer.Option("--data", help="The labeled folder that they were trained on.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="The labeled folder that they were trained on.",
+            callback=labeled_data,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     average_weights: Annotated[
         bool,
@@ -52,11 +60,11 @@ def ensemble(
         document = {
             "bundle": str(out), "samples": result.samples, "members": members, "together": _plain(result.together)
         }  # fmt: skip
-        typer.echo(json.dumps(document, indent=2))
+        say_json(document)
         return
     for line in result.lines():
-        typer.echo(line)
-    typer.echo(f"written: {out}")
+        say(line)
+    say(f"written: {out}")
 
 
 def _plain(measured: Measured) -> dict[str, object]:

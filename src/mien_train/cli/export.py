@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import PriorStrengthOption, registered
+from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ClassesOption,
@@ -156,7 +157,7 @@ def export(
             run, out, data, name, about_data, licence, calibration_crops, label_answer, overwrite, module
         )
     for line in result.lines():
-        typer.echo(line)
+        say(line)
 
 
 def _export_plain(
@@ -187,7 +188,7 @@ def _export_plain(
         )
     data = export_plain(bundle, out, wanted, answer=chosen, overwrite=overwrite)
     named = f", answer {chosen.name}" if chosen.name else ""
-    typer.echo(
+    say(
         f"{out}: {len(data) / 1e6:.1f} MB, plain ONNX without a manifest{named}, {wanted.output} of "
         f"{', '.join(wanted.classes or chosen.classes)}, prior {wanted.prior}"
     )
@@ -221,7 +222,7 @@ def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_class
     for note in export_weights(
         weights, out, told, created=f"{datetime.fromtimestamp(written, timezone.utc):{TIME}}"
     ).notes:
-        typer.echo(f"assumed: {note}", err=True)
+        say(f"assumed: {note}", err=True)
 
 
 def _export_run(

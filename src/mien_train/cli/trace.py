@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.models import BundleArgument, print_checks
+from mien.cli.options import labeled_data
 from mien.cli.weight_options import (
     ColorOption,
     MeanOption,
@@ -35,7 +36,14 @@ def register(app: typer.Typer) -> None:
 def trace(
     bundle: BundleArgument,
     origin: Annotated[Path, typer.Argument(help="The run folder, or the student's .pth file, it was made of.")],
-    data: Annotated[Path, typer.Option("--data", help="Labeled pictures to follow through both.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Labeled pictures to follow through both.",
+            callback=labeled_data,
+        ),
+    ],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     samples: Annotated[int, typer.Option(help="How many pictures to follow.", min=1)] = 200,
     network: NetworkOption = "",

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import ThreadsOption
+from mien.cli.options import ThreadsOption, labeled_data
+from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
     ColorOption,
@@ -20,6 +21,7 @@ from mien.cli.weight_options import (
     StdOption,
     WeightOptions,
 )
+from mien.errors import DatasetError
 from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
 
@@ -36,7 +38,11 @@ def register(app: typer.Typer) -> None:
 
 def train(
     data: Annotated[
-        Path, typer.Argument(help="Folder with train/<class>/ and validation/<class>/, or a CSV: path,label,split.")
+        Path,
+        typer.Argument(
+            help="Folder with train/<class>/ and validation/<class>/, or a CSV: path,label,split.",
+            callback=labeled_data,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run in it goes on.")],
     recipe: Annotated[
@@ -81,7 +87,14 @@ def train(
     """
     from mien.dataset import check_training_data
 
-    check_training_data(data)  # a wrong path is told before torch is imported
+    # What is wrong is told before torch is imported.
+    check_training_data(data)
+    if recipe and not recipe.is_dir():
+        with named_extra():
+            from mien_train.recipe import load_recipe
+        load_recipe(recipe)
+    if exclude and not exclude.is_file():
+        raise DatasetError(f"{exclude}: no such file; expected a CSV with a column path")
     with named_extra():
         from mien_train.run.folder import Epoch
         from mien_train.run.train import choose_recipe, continue_student, run
@@ -99,9 +112,9 @@ def train(
         def on_epoch(e: Epoch) -> None:
             nonlocal told
             if not told:
-                typer.echo(HEADER)
+                say(HEADER)
                 told = True
-            typer.echo(
+            say(
                 f"{f'{e.epoch}/{wanted.epochs}':>9}  {e.learning_rate:7.4f}  {e.train_loss:10.4f}  "
                 f"{e.train_accuracy:8.2%}  {e.validation_loss:9.4f}  {e.validation_accuracy:8.2%}  "
                 f"{e.clean_accuracy:10.2%}  {e.seconds:5.0f}"
@@ -110,4 +123,7 @@ def train(
         run(data, out, wanted, threads, on_epoch, initial, exclude, teacher or (), bar)
     if not first:
         return
-    typer.echo(f"curves: {out / 'curves.svg'}\nnext: mien export {out} --data {data} --out {out.name}.onnx")
+    if not told:
+        say(f"{out} is complete; to train on from it: mien train {data} --out NEW --init {out / 'weights.pt'}")
+    say(f"curves: {out / 'curves.svg'}")
+    say(f"next: mien export {out} --data {data} --out {out.name}.onnx")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import TIME, seconds
-from mien.cli.output import name_items
+from mien.cli.options import MOST_THREADS, TIME, labeled_data, seconds
+from mien.cli.output import name_items, say, say_text
 from mien.cli.progress import progress
 from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
@@ -35,7 +35,13 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    data: Annotated[Path, typer.Argument(help="Labeled folder with train/<class>/ and validation/<class>/.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Labeled folder with train/<class>/ and validation/<class>/.",
+            callback=labeled_data,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the study; an interrupted study in it goes on.")],
     space: Annotated[
         Path | None, typer.Option(help="What is searched, in TOML (docs/train/tune.md); without it, the bundled space.")
@@ -52,7 +58,14 @@ def tune(
         typer.Option(help="Start no trial after this time, such as 3600 or 8:00:00.", parser=seconds, metavar=TIME),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes; each has its share of the threads.", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="CPU threads of all workers; 0 takes every core.", min=0)] = 0,
+    threads: Annotated[
+        int,
+        typer.Option(
+            help="CPU threads of all workers; 0 takes every core.",
+            min=0,
+            max=MOST_THREADS,
+        ),
+    ] = 0,
     storage: Annotated[
         str,
         typer.Option(
@@ -92,15 +105,15 @@ def _finish(study: Study, out: Path, *, as_json: bool) -> None:
 
     failed = study.of_state("failed")
     if as_json:
-        typer.echo(to_json(study), nl=False)
+        say_text(to_json(study))
     else:
         for line in summary_lines(study):
-            typer.echo(line)
+            say(line)
         if study.best and (out / study.best.folder / "weights.pt").exists():
-            typer.echo(f"run: {out / study.best.folder}")
-        typer.echo(f"page: {out / 'study.html'}")
+            say(f"run: {out / study.best.folder}")
+        say(f"page: {out / 'study.html'}")
         if study.command:
-            typer.echo(f"next: {study.command}")
+            say(f"next: {study.command}")
     name_items("", [f"trial {t.number} failed: {t.reason}" for t in failed])
     if failed and study.best is None:
         raise TrainingError(f"none of {len(study.finished)} trials succeeded; change the space or the recipe")
@@ -163,9 +176,9 @@ class _Screen:
         if self._as_json or not new:
             return
         if not self._told:
-            typer.echo(HEADER)
+            say(HEADER)
         for trial in new:
-            typer.echo(trial_line(trial))
+            say(trial_line(trial))
             self._told.add(trial.number)
 
     def _table(self) -> Table:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
+import logging
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.checked_json import read_checked_json, write_checked_json
 from mien.dataset import Sample, Split, check_training_data, exclude, open_dataset
 from mien.dataset.fingerprint import pixel_key
 from mien.errors import DatasetError, MediaError, TrainingError, reason
-from mien.files import replacing
+from mien.files import make_folder, replacing
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec, InputSpec
 from mien.progress import SILENT, PartOfProgress, Progress
+
+_log = logging.getLogger("mien")
 
 PACK_VERSION = 1
 
@@ -118,12 +124,18 @@ def load_training_data(
 
 
 def kept(path: Path, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The array in the file `path` (.npy), which is made first where it is missing."""
-    if not path.exists():
-        made = make()
-        with replacing(path, TrainingError) as temporary, temporary.open("wb") as file:
-            np.save(file, made)
-    return np.load(path)
+    """The array in the file `path` (.npz, whose parts carry checksums); made first where it is missing or damaged."""
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return stored["values"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            _log.warning("%s: damaged (%s); it is made again", path, reason(error))
+    made = make()
+    make_folder(path.parent, TrainingError)
+    with replacing(path, TrainingError) as temporary, temporary.open("wb") as file:
+        np.savez(file, values=made)
+    return made
 
 
 def soft_targets(data: Pack, label_share: float, smoothing: float) -> NDArray[np.float32]:
@@ -140,9 +152,12 @@ def soft_targets(data: Pack, label_share: float, smoothing: float) -> NDArray[np
 def pack(split: Split, target: InputSpec, cache: Path, progress: Progress = SILENT) -> Pack:
     """Decode one split into `cache` (memory grows with nothing but the labels), or reuse what stands there."""
     folder = cache / f"{split.name}-{_pack_key(split, target)}"
-    if not (folder / "pack.json").exists():
+    about = _read_pack(folder)
+    if about is None:
         _write_pack(split, target, folder, progress)
-    about = json.loads((folder / "pack.json").read_text())
+        about = _read_pack(folder)
+    if about is None:
+        raise TrainingError(f"{folder}: what was just written there is damaged; look after the disk")
     rows = np.asarray(about["rows"], np.int64)
     images = np.load(folder / "images.npy", mmap_mode="r")[: len(rows)]
     samples = [split.samples[i] for i in rows]
@@ -160,11 +175,41 @@ def pack(split: Split, target: InputSpec, cache: Path, progress: Progress = SILE
     )
 
 
+def _read_pack(folder: Path) -> dict[str, Any] | None:
+    """What a pack says of itself; None if there is none, or a damaged one, which is removed."""
+    about, images = folder / "pack.json", folder / "images.npy"
+    if not about.exists():
+        return None
+    try:
+        found = read_checked_json(about)
+        if found["images_crc32"] != _crc(images):
+            raise ValueError(f"{images.name} does not match its checksum")
+    except KeyError:
+        pass  # written before there were checksums
+    except (OSError, ValueError) as error:
+        _log.warning("%s: damaged (%s); it is made again", folder, reason(error))
+    else:
+        return found
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise TrainingError(f"{folder}: damaged, and cannot be removed ({reason(error)}); remove it") from error
+    return None
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
 def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Progress) -> None:
     # Beside its place: another process may be at the same, and a third read what the first has made.
     begun = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(begun, ignore_errors=True)
-    begun.mkdir(parents=True)
+    make_folder(begun, TrainingError)
     shape = (len(split), target.height, target.width, target.channels)
     images = np.lib.format.open_memmap(begun / "images.npy", "w+", np.uint8, shape)
     _reserve(begun / "images.npy")
@@ -189,13 +234,14 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Progres
     images.flush()
     del images  # an open file cannot be moved everywhere
     try:
-        (begun / "pack.json").write_text(json.dumps({"rows": rows, "keys": keys, "failed": failed}))
+        about = {"rows": rows, "keys": keys, "failed": failed, "images_crc32": _crc(begun / "images.npy")}
+        write_checked_json(begun / "pack.json", about, TrainingError)
         if folder.exists() and not (folder / "pack.json").exists():
             shutil.rmtree(folder)
         begun.replace(folder)
-    except OSError:
+    except OSError as error:
         if not (folder / "pack.json").exists():
-            raise
+            raise TrainingError(f"{folder}: cannot be written ({reason(error)})") from error
     for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a slower process, or of one that was killed
         shutil.rmtree(left, ignore_errors=True)
 

@@ -10,7 +10,6 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +25,7 @@ from mien_train.networks.modules import Rescaled
 from mien_train.networks.narrow import fits_into, narrowed
 from mien_train.networks.networks import ResNet, build_network
 from mien_train.networks.state_dict import load_checked, read_state_dict
+from mien_train.networks.tensor_file import read_tensors
 from mien_train.recipe import NetworkRecipe, parse_recipe
 
 _log = logging.getLogger("mien")
@@ -73,7 +73,7 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         raise TrainingError(f"{source}: no such file; expected weights.pt of a finished run, a bundle, or dlib's .dat")
     try:
         if source.suffix == ".pt":
-            read: dict[str, Any] = torch.load(source, weights_only=True, map_location="cpu")
+            read = read_tensors(source, "take a copy, or another file of weights")
             state: dict[str, Tensor] = read.get("average", read)  # of a checkpoint, what the run would have given
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from mien.errors import reason
 from mien_train.run.folder import Epoch
+
+_log = logging.getLogger("mien")
 
 
 class Events:
@@ -15,9 +19,19 @@ class Events:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._writer: SummaryWriter | None = None
+        self._broken = False
 
     def add(self, epoch: Epoch) -> None:
-        """Write one epoch's figures; they are on disk when this returns."""
+        """Write one epoch's figures; they are on disk when this returns. What cannot be written is said once."""
+        if self._broken:
+            return
+        try:
+            self._write(epoch)
+        except OSError as error:
+            self._broken = True
+            _log.warning("%s: no more events for TensorBoard (%s)", self.folder, reason(error))
+
+    def _write(self, epoch: Epoch) -> None:
         if self._writer is None:
             self._writer = SummaryWriter(str(self.folder), purge_step=epoch.epoch)
         for name, value in (

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mien.errors import TrainingError
 from mien.model.manifest import InputSpec
 from mien_train.data.tensors import input_spec, output_columns
 from mien_train.networks.networks import build_network
+from mien_train.networks.state_dict import load_checked
+from mien_train.networks.tensor_file import read_tensors
 from mien_train.recipe import Recipe, parse_recipe
-from mien_train.run.folder import WEIGHTS, read_history
+from mien_train.run.folder import WEIGHTS, read_about, read_history
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,7 @@ def open_run(folder: Path, module: str = "") -> FinishedRun:
         )
     spec, classes = input_spec(recipe), tuple(about["classes"])
     network = build_network(recipe.network, spec.channels, output_columns(recipe, len(classes)), recipe.size)
-    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    weights = folder / WEIGHTS
+    state = read_tensors(weights, "give the same `mien train` command again, which makes it anew from the checkpoint")
+    load_checked(network, state, weights, "this run's network")
     return FinishedRun(about, recipe, spec, classes, network.eval())
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, of a finished run or another.
-
-    Raises:
-        TrainingError: not a run folder.
-    """
-    if not (folder / "run.json").exists():
-        raise TrainingError(f"{folder}: not a run folder (no run.json); expected one made by `mien train`")
-    about: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    return about

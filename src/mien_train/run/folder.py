@@ -1,7 +1,8 @@
 """The folder of a run: what was asked for, what came of each epoch, and what a killed run goes on from.
 
 `run.json` (recipe, data, versions), `history.jsonl` (one line an epoch), `checkpoint.pt` (to go on from), `weights.pt`
-(the averaged weights of the last epoch), `excluded.csv` and `cache/`. Everything is written atomically.
+(the averaged weights of the last epoch), `excluded.csv` and `cache/`. Everything is written atomically, and carries
+checksums: what was damaged is named. The checkpoint holds the history, too, so that a kill between the two loses none.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import PIL
 import torch
 
 from mien._version import __version__
+from mien.checked_json import read_checked_json, write_checked_json
 from mien.errors import Remedy, TrainingError, reason
 from mien.files import replacing, write_text
 from mien_train.data.packs import EXCLUDED_FILE, TrainingData
 from mien_train.networks.initial import initial_digest
+from mien_train.networks.tensor_file import read_tensors
 from mien_train.recipe import Recipe, parse_recipe
 
 RUN_VERSION = 1
@@ -46,10 +49,68 @@ class Epoch:
     seconds: float
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, of a finished run or another.
+
+    Raises:
+        TrainingError: not a run folder, or the file is damaged.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        raise TrainingError(f"{folder}: not a run folder (no {ABOUT}); expected one made by `mien train`")
+    try:
+        about = read_checked_json(path)
+        if missing := {"recipe", "classes", "data_fingerprint", "initial_weights_sha256"} - about.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path}: damaged ({reason(error)}); restore it from a copy, or start a new run from "
+            f"{folder / CHECKPOINT} or {folder / WEIGHTS}",
+            Remedy.INITIAL,
+        ) from error
+    return about
+
+
 def read_history(run: Path) -> list[Epoch]:
-    """The epochs of a run so far."""
+    """The epochs of a run so far.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
     path = run / HISTORY
-    return [Epoch(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        return [Epoch(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: damaged ({reason(error)}); give the same `mien train` command again, which writes it anew from "
+            f"{CHECKPOINT}"
+        ) from error
+
+
+def write_history(run: Path, epochs: Sequence[Epoch]) -> None:
+    """Write all lines anew."""
+    write_text(run / HISTORY, "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs), TrainingError)
+
+
+def read_checkpoint(run: Path) -> dict[str, Any] | None:
+    """The checkpoint of a run, with its `history` as a list of `Epoch`; None if there is none.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    if not (run / CHECKPOINT).exists():
+        return None
+    more = f", which may start from {run / WEIGHTS}" if (run / WEIGHTS).exists() else ""
+    state = read_tensors(
+        run / CHECKPOINT,
+        "restore it from a copy, or remove it and give the same command again: the run then begins anew" + more,
+    )
+    done = int(state["epochs_done"])
+    history = state.get("history")
+    epochs = read_history(run)[:done] if history is None else [Epoch(**epoch) for epoch in history]
+    return {**state, "history": epochs}
 
 
 def claim(
@@ -76,16 +137,20 @@ def claim(
         "teachers_sha256": " ".join(initial_digest(t) for t in teachers),
     }
     if path.exists():
-        found = json.loads(path.read_text())
+        found = read_about(run)
         # Fields that recipes have got since then have their defaults.
         found["recipe"] = parse_recipe(found["recipe"], str(path)).model_dump(mode="json")
         found.setdefault("votes_fingerprint", wanted["votes_fingerprint"])  # noted since 2026-11-27
         changed = [k for k in wanted if found.get(k, "") != wanted[k]]
         if changed:
+            finished = (run / WEIGHTS).exists()
             raise TrainingError(
-                f"{run} holds a run with another {' and '.join(changed)}: {difference(found, wanted)}; choose "
-                "another folder",
+                f"{run} holds a {'finished ' * finished}run with another {' and '.join(changed)}: "
+                f"{difference(found, wanted)}; choose another folder"
+                + f", and start from {run / WEIGHTS} to train on from it"
+                * finished,
                 Remedy.OUT,
+                *[Remedy.INITIAL] * finished,
             )
         return
     about = {
@@ -116,7 +181,7 @@ def claim(
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in data.excluded)])
         write_text(run / EXCLUDED_FILE, text.getvalue(), TrainingError)
-    write_text(path, json.dumps(about, indent=2), TrainingError)
+    write_checked_json(path, about, TrainingError)
 
 
 def difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -140,14 +205,6 @@ def append_history(run: Path, epoch: Epoch) -> None:
             file.write(json.dumps(asdict(epoch)) + "\n")
     except OSError as error:
         raise TrainingError(f"{run / HISTORY}: cannot be written ({reason(error)}); the checkpoint is") from error
-
-
-def trim_history(run: Path, epochs: int) -> None:
-    """Drop the lines after the first `epochs`: a kill may have come between checkpoint and history."""
-    path = run / HISTORY
-    if path.exists():
-        lines = path.read_text().splitlines()[:epochs]
-        write_text(path, "".join(f"{line}\n" for line in lines), TrainingError)
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mien.detect import default_detector_name, make_detector
-from mien.errors import MienError, TrainingError
+from mien.errors import MienError, TrainingError, note_kept
+from mien.files import make_folder
+from mien.locks import locked
 from mien.progress import SILENT, Progress
 from mien_train.data.detected_views import detected_views
 from mien_train.data.packs import EXCLUDED_FILE, TrainingData, kept, load_training_data
@@ -20,7 +23,7 @@ from mien_train.data.tensors import input_spec, resolve_precision
 from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe
 from mien_train.run.distillation import Panel, open_panel, teacher_targets
-from mien_train.run.folder import ABOUT, WEIGHTS, Epoch, append_history, claim, save_state
+from mien_train.run.folder import ABOUT, WEIGHTS, Epoch, append_history, claim, read_about, read_history, save_state
 from mien_train.run.process_group import Group, joined
 from mien_train.run.trainer import Trainer, spread_over
 
@@ -72,47 +75,78 @@ def train(
     networks = [teacher for teacher in teachers if teacher.suffix != SUFFIX]
     _check_teachers("teacher_share", recipe.teacher_share, len(networks), "teachers")
     _check_teachers("votes_teacher_share", recipe.votes_teacher_share, len(stored), "files of soft targets")
-    run.mkdir(parents=True, exist_ok=True)
-    cache = cache or run / "cache"
-    with joined() as group:
-        data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, progress, without))
-        notes = {
-            "data": str(data_root),
-            "initial_weights": str(initial or ""),
-            "teachers": [str(teacher) for teacher in teachers],
-            "threads": torch.get_num_threads(),
-            "precision": resolve_precision(recipe.precision, group.device),
-            "processes": group.size,
-            "device": group.device.type,
-        }
-        fresh = group.decide(lambda: not (run / ABOUT).exists())
-        group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
-        if group.first:
-            _mention_unread(data)
-            _mention_few(data)
+    make_folder(run, TrainingError)
+    with joined() as group, ExitStack() as held:
+        group.decide(lambda: _hold(held, run))
         try:
-            people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
-            trainer = Trainer(
-                recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, progress), people
-            )
-        except MienError:
-            # Refused before the first step: another recipe may have the folder.
-            if fresh and group.first:
-                for name in (ABOUT, EXCLUDED_FILE):
-                    (run / name).unlink(missing_ok=True)
+            return _train(
+                data_root, run, recipe, on_epoch, initial, without, teachers, progress, cache or run / "cache", group,
+            )  # fmt: skip
+        except KeyboardInterrupt as error:
+            with suppress(TrainingError):
+                done = len(read_history(run))
+                note_kept(error, f"{done} of {recipe.epochs} epochs are kept in {run}; the same command goes on")
             raise
+
+
+def _hold(held: ExitStack, run: Path) -> None:
+    """Lock the run folder, and see what it holds, before any work."""
+    held.enter_context(locked(run, TrainingError))
+    if (run / ABOUT).exists():
+        read_about(run)
+
+
+def _train(
+    data_root: Path,
+    run: Path,
+    recipe: Recipe,
+    on_epoch: Callable[[Epoch], None],
+    initial: Path | None,
+    without: Path | None,
+    teachers: Sequence[Path],
+    progress: Progress,
+    cache: Path,
+    group: Group,
+) -> Path:
+    stored = [teacher for teacher in teachers if teacher.suffix == SUFFIX]
+    networks = [teacher for teacher in teachers if teacher.suffix != SUFFIX]
+    data = group.in_turn(lambda: load_training_data(data_root, input_spec(recipe), cache, progress, without))
+    notes = {
+        "data": str(data_root),
+        "initial_weights": str(initial or ""),
+        "teachers": [str(teacher) for teacher in teachers],
+        "threads": torch.get_num_threads(),
+        "precision": resolve_precision(recipe.precision, group.device),
+        "processes": group.size,
+        "device": group.device.type,
+    }
+    fresh = group.decide(lambda: not (run / ABOUT).exists())
+    group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
+    if group.first:
+        _mention_unread(data)
+        _mention_few(data)
+    try:
+        people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
+        trainer = Trainer(
+            recipe, data, group, initial, *_prepare(data, recipe, group, networks, cache, progress), people
+        )
+    except MienError:
+        # Refused before the first step: another recipe may have the folder.
+        if fresh and group.first:
+            for name in (ABOUT, EXCLUDED_FILE):
+                (run / name).unlink(missing_ok=True)
+        raise
+    if group.first:
+        _mention_steps(recipe, trainer.steps, len(data.train_rows))
+    for epoch in range(trainer.restore(run), recipe.epochs):
+        result = trainer.run_epoch(epoch, progress if group.first else SILENT)
         if group.first:
-            _mention_steps(recipe, trainer.steps, len(data.train_rows))
-        for epoch in range(trainer.restore(run), recipe.epochs):
-            result = trainer.run_epoch(epoch, progress if group.first else SILENT)
-            if group.first:
-                # The checkpoint first: a kill between the two lines repeats no epoch, and history is cut to it on
-                # resuming.
-                trainer.save(run, epoch + 1)
-                append_history(run, result)
-                on_epoch(result)
-        weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
-        group.decide(lambda: save_state(weights, run / WEIGHTS))
+            # The checkpoint first: it holds the history, too, from which the file is written again on resuming.
+            trainer.save(run, result)
+            append_history(run, result)
+            on_epoch(result)
+    weights = {name: tensor.cpu() for name, tensor in trainer.average.state_dict().items()}
+    group.decide(lambda: save_state(weights, run / WEIGHTS))
     return run / WEIGHTS
 
 
@@ -166,12 +200,12 @@ def _prepare(
         taught = open_panel(teachers, data.train.classes, input_spec(recipe), spread_over(data), group.device)
     elif teachers:
         asked = hashlib.sha256("".join(map(initial_digest, teachers)).encode()).hexdigest()[:16]
-        answers = cache / f"taught-{asked}-{fingerprint}.npy"
+        answers = cache / f"taught-{asked}-{fingerprint}.npz"
         spec = input_spec(recipe)
         taught = group.decide(lambda: kept(answers, lambda: teacher_targets(teachers, data.train, spec, progress)))
     if recipe.detected_share:
         detector = make_detector(default_detector_name())
-        path = cache / f"views-{detector.name}-{recipe.align}-{recipe.size}-{recipe.color}-{fingerprint}.npy"
+        path = cache / f"views-{detector.name}-{recipe.align}-{recipe.size}-{recipe.color}-{fingerprint}.npz"
         pictures, rows, finding = data.train.images, data.train_rows, progress
         views = group.decide(
             lambda: kept(path, lambda: detected_views(pictures, rows, detector, recipe.align, finding))

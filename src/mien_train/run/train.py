@@ -16,8 +16,7 @@ from mien_train.networks.student_network import StudentOptions, student_recipe
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.run.curves import draw_curves
 from mien_train.run.events import Events
-from mien_train.run.finished_run import read_about
-from mien_train.run.folder import Epoch, read_history
+from mien_train.run.folder import Epoch, read_about, read_history
 from mien_train.run.loop import train as train_loop
 
 SECONDS_BETWEEN_DRAWINGS = 5.0
@@ -81,5 +80,6 @@ def run(
 
     try:
         train_loop(data, out, recipe, after_epoch, initial, without, teachers, progress)
+        draw_curves(read_history(out), out / "curves.svg")  # a kill may have come before those of the last epoch
     finally:
         events.close()

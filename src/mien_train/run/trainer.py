@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from mien_train.networks.initial import load_initial
 from mien_train.networks.networks import build_network
 from mien_train.recipe import Recipe
 from mien_train.run.distillation import Panel
-from mien_train.run.folder import CHECKPOINT, Epoch, save_state, trim_history
+from mien_train.run.folder import CHECKPOINT, Epoch, read_checkpoint, save_state, write_history
 from mien_train.run.optimizer import learning_rate, make_optimizer
 from mien_train.run.process_group import Group, part_of
 
@@ -110,6 +111,7 @@ class Trainer:
             load_initial(self.network, initial, normalize(to_tensor(spread_over(data))).to(group.device))
         self.shared = compiled(group.share(self.network)) if recipe.compile else group.share(self.network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.history: list[Epoch] = []
         self.held = held_on(group.device, data.train.images)
         self.optimizer = make_optimizer(self.network, recipe)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
@@ -245,23 +247,34 @@ class Trainer:
         clean = right[torch.from_numpy(self.data.clean_rows)] if len(self.data.clean_rows) else right
         return float(F.cross_entropy(logits, labels)), float(right.float().mean()), float(clean.float().mean())
 
-    def save(self, run: Path, epochs_done: int) -> None:
-        """Write the checkpoint."""
+    def save(self, run: Path, epoch: Epoch) -> None:
+        """Write the checkpoint after an epoch."""
+        self.history.append(epoch)
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimizer.state_dict(),
         }
-        save_state({**state, "epochs_done": epochs_done}, run / CHECKPOINT)
+        history = [asdict(each) for each in self.history]
+        save_state({**state, "epochs_done": epoch.epoch, "history": history}, run / CHECKPOINT)
 
     def restore(self, run: Path) -> int:
         """Load the checkpoint if there is one; returns the number of epochs done."""
-        state = self.group.decide(lambda: _read_checkpoint(run))
+        state = self.group.decide(lambda: read_checkpoint(run))
         if state is None:
             return 0
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimiser"])
+        self.history = list(state["history"])
+        if self.group.first:
+            write_history(run, self.history)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimiser"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{run / CHECKPOINT}: not a checkpoint of this run's network ({error}); remove it and give the same "
+                "command again: the run then begins anew"
+            ) from error
         return int(state["epochs_done"])
 
 
@@ -336,11 +349,3 @@ def sampling_chances(labels: np.ndarray, balance: float) -> np.ndarray:
     """
     chances = (np.bincount(labels).clip(1).astype(float) ** -balance)[labels]
     return chances / chances.sum()
-
-
-def _read_checkpoint(run: Path) -> dict[str, Any] | None:
-    if not (run / CHECKPOINT).exists():
-        return None
-    state: dict[str, Any] = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
-    trim_history(run, state["epochs_done"])
-    return state

@@ -147,7 +147,7 @@ def load_space(path: Path | None, base: Recipe) -> Space:
     source = str(path or "the bundled space")
     try:
         file = path or resources.files("mien_train") / "spaces/default.toml"
-        values = tomli.loads(file.read_text(encoding="utf-8"))
+        values = tomli.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TrainingError(f"{source}: cannot read the space ({reason(error)})") from error
     except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:

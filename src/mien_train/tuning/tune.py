@@ -24,10 +24,11 @@ import optuna
 import tomli_w
 import torch
 
-from mien.errors import MienError, Remedy, TrainingError
+from mien.errors import MienError, Remedy, TrainingError, note_kept
 from mien.files import write_text
 from mien.progress import SILENT, Progress
 from mien.report.study import Study
+from mien.signals import heed_ctrl_c, starting_processes
 from mien_train.data.packs import load_training_data
 from mien_train.data.tensors import input_spec
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
@@ -120,10 +121,14 @@ def tune(
     watch = _Watch(study, plan, base.epochs, on_change)
     with storage_errors(plan.storage):
         watch.look()
-        if workers == 1:
-            work(plan, threading.Lock(), watch.look)
-        else:
-            _work_together(study, plan, workers, watch.look)
+        try:
+            if workers == 1:
+                work(plan, threading.Lock(), watch.look)
+            else:
+                _work_together(study, plan, workers, watch.look)
+        except KeyboardInterrupt as error:
+            note_kept(error, f"the trials so far are kept in {out}; the same command goes on")
+            raise
         return watch.look()
 
 
@@ -183,8 +188,9 @@ def _work_together(study: optuna.Study, plan: Plan, workers: int, look: Callable
     context = mp.get_context("spawn")
     lock = context.Lock()
     running: list[BaseProcess] = [context.Process(target=_worker, args=(plan, lock)) for _ in range(workers)]
-    for process in running:
-        process.start()
+    with starting_processes():
+        for process in running:
+            process.start()
     ends: list[int] = []
     try:
         while running:
@@ -232,6 +238,7 @@ def _worker(plan: Plan, lock: threading.Lock) -> None:
 
         threading.Thread(target=follow, daemon=True).start()
     try:
+        heed_ctrl_c()
         work(plan, lock)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from mien.errors import TrainingError
-from mien_train.run.folder import CHECKPOINT, WEIGHTS, Epoch, read_history
+from mien_train.run.folder import CHECKPOINT, WEIGHTS, Epoch, read_checkpoint
 from mien_train.run.loop import train
 from mien_train.tuning.storage import (
     Plan,
@@ -116,9 +116,11 @@ def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: C
         shutil.rmtree(run)  # of a study whose database is gone
     try:
         recipe = plan.space.recipe(plan.recipe, params)
-        for epoch in read_history(run):  # of a process that died: training goes on from there
+        begun = read_checkpoint(run)
+        known: list[Epoch] = begun["history"] if begun else []
+        for epoch in known:  # of a process that died: training goes on from there
             last = epoch.clean_accuracy
-            trial.report(last, epoch.epoch)
+            trial.report(epoch.clean_accuracy, epoch.epoch)
         train(plan.data, run, recipe, on_epoch, without=plan.without, cache=plan.out / "cache")
     except FAILURES as error:
         trial.set_user_attr("failure", str(error) or type(error).__name__)

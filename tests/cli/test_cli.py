@@ -94,7 +94,7 @@ def test_an_animation_has_a_row_a_frame(run: Run, astronaut: Path, tmp_path: Pat
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=500)
     code, out, _ = run("predict", tmp_path / "a.gif", "--json", "--annotate", tmp_path / "drawn")
     assert code == 0
-    assert [(r["frame"], r["time_s"]) for r in map(json.loads, out.splitlines())] == [(0, 0.0), (2, 1.0)]
+    assert [(r["frame"], r["time_s"]) for r in map(json.loads, out.splitlines())] == [(0, 0.0), (1, 0.5), (2, 1.0)]
     assert len(list((tmp_path / "drawn").iterdir())) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +152,15 @@ def test_a_second_run_is_told_who_is_there(tmp_path):
         writer.add(0, ITEMS[0])
     assert path.read_text().count("0.jpg") == 1
     assert not (tmp_path / ".a.csv.lock").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be removed")
+def test_a_folder_removed_in_mid_run_ends_it_with_one_line(tmp_path):
+    path = tmp_path / "out/a.csv"
+    path.parent.mkdir()
+    writer = open_writer(path, ("a",), run=ABOUT)
+    writer.add(0, ITEMS[0])
+    shutil.rmtree(path.parent)
+    with pytest.raises(OutputError, match=r"a\.csv: cannot be written \(No such file.*; nothing is kept") as caught:
+        writer.add(1, ITEMS[1])
+    assert caught.value.remedies == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -232,6 +233,8 @@ class ResultWriter:
         self._position = replace(self._position, items=items, rows=self.rows, copies=self._position.copies + copies)
         if self._journal:
             try:
+                if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written there, nobody will find
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
                 self._journal.note(self._position, self._file, seen)
             except OSError as error:
                 raise self._failure(error) from error
@@ -268,11 +271,14 @@ class ResultWriter:
 
     @property
     def _remedies(self) -> tuple[Remedy, ...]:
-        return (Remedy.RESUME,) if self._journal and (self.rows or self.items) else ()
+        kept = self._journal and (self.rows or self.items) and self.partial.exists()
+        return (Remedy.RESUME,) if kept else ()
 
     @property
     def kept(self) -> str:
         """Where the rows of an unfinished run are, in words."""
+        if (self.rows or self.items) and not self.partial.exists():
+            return f"nothing is kept: {self.partial} was removed meanwhile"
         if not self.rows:
             return f"no rows, but {self.items} items are done" if self._journal and self.items else "no rows are kept"
         rows = "1 row is" if self.rows == 1 else f"{self.rows} rows are"

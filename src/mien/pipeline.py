@@ -1,4 +1,7 @@
-"""The stages in their order: media -> detect -> track -> crop -> classify. No other module knows it."""
+"""The stages in their order: media -> detect -> track -> crop -> classify. No other module knows it.
+
+`Recognizer` and the evaluation look at a picture through the same `Stages`: what is measured is what ships.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from mien.errors import MediaError, MienError
 from mien.media.image import MAX_PIXELS, decode, read_image
 from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
-from mien.model.classify import classify
-from mien.model.crop import Crops, cut
+from mien.model.classify import classify, probabilities_of
+from mien.model.crop import Crops, cut, whole_face
 from mien.model.prior import Prior, as_prior
-from mien.model.session import Session
+from mien.model.session import Scores, Session
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading, Readings
 from mien.temporal.tracker import Tracker
 from mien.timing import Stopwatch
@@ -37,6 +40,52 @@ TOGETHER = 16
 
 TOGETHER_PIXELS = 2**25
 """At most this many pixels of stills are held in memory, and the picture that exceeds them."""
+
+
+class WholePicture:
+    """The detector of pictures that are cropped faces already: the one face is the picture."""
+
+    name = "whole"
+
+    def detect(self, image: Image) -> list[Face]:
+        """One face, whose box is the picture."""
+        return [whole_face(image)]
+
+
+class Stages:
+    """What every picture goes through: detect -> cut -> classify.
+
+    Args:
+        session: the open model.
+        detector: finds the faces; `WholePicture` for pictures that are faces already.
+
+    Attributes:
+        clock: the seconds spent so far in each stage.
+    """
+
+    def __init__(self, session: Session, detector: Detector) -> None:
+        self.session, self.detector = session, detector
+        self.clock = Stopwatch()
+
+    def detect(self, image: Image) -> list[Face]:
+        """Faces of `image` (uint8 `[H, W, 3]`, BGR), best first."""
+        with self.clock.stage("detect"):
+            return self.detector.detect(image)
+
+    def cut(self, image: Image, faces: Sequence[Face]) -> Crops:
+        """The model's input, uint8 `[N, H, W, C]`, of N faces."""
+        with self.clock.stage("crop"):
+            return cut(image, faces, self.session.manifest.crop, self.session.manifest.input)
+
+    def probabilities(self, crops: Crops) -> Scores:
+        """Float32 `[N, K]` over the session's classes, rows summing to 1."""
+        with self.clock.stage("classify"):
+            return probabilities_of(self.session, crops)
+
+    def express(self, crops: Crops) -> list[Expression]:
+        """One expression for each crop, in order."""
+        with self.clock.stage("classify"):
+            return classify(self.session, crops)
 
 
 class Recognizer:
@@ -105,7 +154,8 @@ class Recognizer:
             detector = make_detector(name, min_face=min_face, turned=turned, device=device)
         self.detector = detector
         self.max_pixels = max_pixels
-        self.clock = Stopwatch()
+        self._stages = Stages(self.session, detector)
+        self.clock = self._stages.clock
 
     def __reduce__(self) -> tuple[Callable[..., Recognizer], tuple[object, ...]]:
         """Sent to another process, it is made there anew of the same arguments."""
@@ -138,8 +188,7 @@ class Recognizer:
 
     def read_frame(self, frame: Frame) -> FrameReadings:
         """Readings of one frame by itself."""
-        with self.clock.stage("detect"):
-            faces = self.detector.detect(frame.pixels)
+        faces = self._stages.detect(frame.pixels)
         return self._classify(frame, faces, [None] * len(faces))
 
     def read_all(
@@ -179,8 +228,8 @@ class Recognizer:
 
     def _read_stills(self, stills: Sequence[Sought]) -> Iterator[FrameReadings | Failure]:
         found = [self._faces_of(sought) for sought in stills]
-        crops = [self._cut(*each) for each in found if not isinstance(each, Failure)]
-        expressions = iter(self._express(np.concatenate(crops)) if crops else ())
+        crops = [self._stages.cut(each[0].pixels, each[1]) for each in found if not isinstance(each, Failure)]
+        expressions = iter(self._stages.express(np.concatenate(crops)) if crops else ())
         for each in found:
             yield each if isinstance(each, Failure) else _gather(*each, list(islice(expressions, len(each[1]))))
 
@@ -205,15 +254,7 @@ class Recognizer:
         return self._classify(frame, [t.face for t in followed], [t.track for t in followed])
 
     def _classify(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int | None]) -> FrameReadings:
-        return _gather(frame, faces, self._express(self._cut(frame, faces)), tracks)
-
-    def _cut(self, frame: Frame, faces: Sequence[Face]) -> Crops:
-        with self.clock.stage("crop"):
-            return cut(frame.pixels, faces, self.session.manifest.crop, self.session.manifest.input)
-
-    def _express(self, crops: Crops) -> list[Expression]:
-        with self.clock.stage("classify"):
-            return classify(self.session, crops)
+        return _gather(frame, faces, self._stages.express(self._stages.cut(frame.pixels, faces)), tracks)
 
     def _frames(self, picture: Picture) -> Iterable[Frame]:
         if isinstance(picture, bytes):

@@ -23,13 +23,12 @@ from mien.measure.scores import Scores, score
 from mien.media.image import read_image
 from mien.model.bundle import Bundle
 from mien.model.classify import BATCH
-from mien.model.crop import Crops, cut, whole_face
+from mien.model.crop import Crops
 from mien.model.prior import TRAINING
 from mien.model.session import Session
+from mien.pipeline import Stages, WholePicture
 from mien.progress import SILENT, Progress
 from mien.records import Face, Image
-
-"""Called with what is being done, how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def evaluate(
     match = match_classes(session.classes, split.classes, shared_only=shared_only)
     samples = [s for s in split.samples if s.label in match.classes]
     _check(split, samples, by, weights, match)
-    look = _Look(session, match, detector, flip)
+    look = _Look(Stages(session, detector or WholePicture()), match, flip)
     run = _Run()
     for done, batch in enumerate(_batches(samples), 1):
         _measure(batch, look, run, corruptions, seed)
@@ -232,25 +231,21 @@ def evaluate(
 class _Look:
     """How a face is found and read."""
 
-    session: Session
+    stages: Stages
     match: ClassMatch
-    detector: Detector | None
     flip: bool
 
     def face(self, image: Image) -> Face | None:
-        if self.detector is None:
-            return whole_face(image)
-        return next(iter(self.detector.detect(image)), None)
+        return next(iter(self.stages.detect(image)), None)
 
     def crop(self, image: Image, face: Face) -> Crops:
-        manifest = self.session.manifest
-        return cut(image, [face], manifest.crop, manifest.input)
+        return self.stages.cut(image, [face])
 
     def read(self, crops: Crops) -> Probabilities:
         """Over the compared classes, `[N, K]`, rows summing to 1."""
-        found = self.session.run(crops)[0].astype(np.float64)
+        found = self.stages.probabilities(crops).astype(np.float64)
         if self.flip:
-            found = (found + self.session.run(np.ascontiguousarray(crops[:, :, ::-1]))[0]) / 2
+            found = (found + self.stages.probabilities(np.ascontiguousarray(crops[:, :, ::-1]))) / 2
         columns = list(self.match.columns)
         return restrict(np.full(len(crops), columns[0], np.int64), found, columns)[1]
 
@@ -273,7 +268,7 @@ def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, see
         run.samples.append(sample)
         run.truth.append(look.match.classes.index(sample.label))
         run.keys.append(pixel_key(image))
-        if look.detector:
+        if not isinstance(look.stages.detector, WholePicture):
             run.faces.append(face)
         if corruptions:
             for kind, strength in _damages():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mien.model.crop import Crops
-from mien.model.session import Session
+from mien.model.session import Scores, Session
 from mien.records import Expression
 
 BATCH = 64
@@ -17,8 +19,12 @@ def classify(session: Session, crops: Crops) -> list[Expression]:
         session: the model.
         crops: uint8 `[N, H, W, C]` as the model's manifest says; N may be 0.
     """
-    expressions: list[Expression] = []
-    for start in range(0, len(crops), BATCH):
-        probabilities, _ = session.run(crops[start : start + BATCH])
-        expressions += [Expression(session.classes, tuple(row.tolist()), session.answer.name) for row in probabilities]
-    return expressions
+    name = session.answer.name
+    return [Expression(session.classes, tuple(row.tolist()), name) for row in probabilities_of(session, crops)]
+
+
+def probabilities_of(session: Session, crops: Crops) -> Scores:
+    """Probabilities, float32 `[N, K]`, of crops as `classify` takes them."""
+    if len(crops) <= BATCH:
+        return session.run(crops)[0]
+    return np.concatenate([session.run(crops[start : start + BATCH])[0] for start in range(0, len(crops), BATCH)])

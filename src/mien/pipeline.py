@@ -152,7 +152,6 @@ class Recognizer:
         if detector is None or isinstance(detector, str):
             name = detector or default_detector_name()
             detector = make_detector(name, min_face=min_face, turned=turned, device=device)
-        self.detector = detector
         self.max_pixels = max_pixels
         self._stages = Stages(self.session, detector)
         self.clock = self._stages.clock
@@ -160,6 +159,15 @@ class Recognizer:
     def __reduce__(self) -> tuple[Callable[..., Recognizer], tuple[object, ...]]:
         """Sent to another process, it is made there anew of the same arguments."""
         return _made_anew, self._made_of
+
+    @property
+    def detector(self) -> Detector:
+        """What finds the faces; another may be set between two pictures."""
+        return self._stages.detector
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._stages.detector = detector
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ def test_a_batch_of_paths_or_of_bytes(photos: Path, tiny: Job):
     paths = sorted(str(path) for path in photos.rglob("*") if path.is_file())
     rows = read_batch(pa.RecordBatch.from_pydict({"path": paths}), tiny)
     assert rows.schema == batch_schema(tiny)
+    chunked = pa.chunked_array([paths[:2], paths[2:]])  # as a pandas part of Dask comes
+    assert read_batch(pa.table({"path": chunked}), tiny).equals(rows)
     held = [Path(path).read_bytes() for path in paths]
     same = read_batch(pa.RecordBatch.from_pydict({"path": paths, "content": held}), tiny)
     assert ordered(same.to_pylist()) == ordered(rows.to_pylist())

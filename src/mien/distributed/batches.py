@@ -32,8 +32,9 @@ def read_batch(batch: Any, job: Job = DEFAULT_JOB) -> Any:
     """Rows of every face in a batch of pictures. The recognizer is made once in a process and uses one thread.
 
     Args:
-        batch: a `pyarrow.RecordBatch` with a column of paths or addresses (called as in `KEY_COLUMNS`), or of pictures
-            (binary, called as in `BYTES_COLUMNS`), or both: then nothing is fetched, and the first names the second.
+        batch: a `pyarrow.RecordBatch` or `pyarrow.Table` with a column of paths or addresses (called as in
+            `KEY_COLUMNS`), or of pictures (binary, called as in `BYTES_COLUMNS`), or both: then nothing is fetched,
+            and the first names the second.
         job: how to read them.
 
     Returns:

@@ -143,7 +143,7 @@ class ObjectStore:
             return page
 
         while page := self._tried(next_page, self.address):
-            yield [(str(each["path"]), int(each["size"])) for each in page]
+            yield [(each["path"], each["size"]) for each in page]
             after = str(page[-1]["path"])
 
     def _tried(self, call: Callable[[], T], what: str) -> T:

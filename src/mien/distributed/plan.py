@@ -172,9 +172,11 @@ def _write_shards(
     under_way: list[Future[bool]] = []
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="plan") as pool:
         while chunk := list(islice(keys, shard_keys)):
-            digest.update(b"".join(_bytes(key.source) + b"\0" for key in chunk))
+            # A file's name need not be UTF-8.
+            sources = [key.source.encode("utf-8", "surrogateescape") for key in chunk]
+            digest.update(b"\0".join(sources) + b"\0")
             name = f"plan/{plan}/{shard_name(shard)}.parquet"
-            under_way.append(pool.submit(store.create, name, _shard_file(chunk)))
+            under_way.append(pool.submit(_write_shard, store, name, sources, chunk))
             if len(under_way) > 2 * WRITERS:
                 under_way.pop(0).result()
             count, shard = count + len(chunk), shard + 1
@@ -184,16 +186,12 @@ def _write_shards(
     return count, shard, digest.hexdigest()
 
 
-def _shard_file(keys: list[Key]) -> bytes:
+def _write_shard(store: Store, name: str, sources: list[bytes], keys: list[Key]) -> bool:
     arrow = pyarrow()
-    sources = arrow.array([_bytes(key.source) for key in keys], arrow.binary())
     sizes = arrow.array([key.size for key in keys], arrow.int64())
     problems = arrow.array([key.problem and utf8(key.problem) for key in keys], arrow.string())
     out = BytesIO()
-    table = arrow.table({"source": sources, "size": sizes, "problem": problems})
-    import_module("pyarrow.parquet").write_table(table, out, compression="zstd")
-    return out.getvalue()
-
-
-def _bytes(source: str) -> bytes:
-    return source.encode("utf-8", "surrogateescape")  # a file's name need not be UTF-8
+    table = arrow.table({"source": arrow.array(sources, arrow.binary()), "size": sizes, "problem": problems})
+    # A dictionary of keys that are all different only takes time.
+    import_module("pyarrow.parquet").write_table(table, out, compression="zstd", use_dictionary=False)
+    return store.create(name, out.getvalue())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from mien.measure.scores import score
 from mien.model.bundle import Bundle
@@ -101,3 +101,17 @@ def test_compare_gives_both_sides_of_each_class(tiny_bundle: Bundle, data: Path,
     page = (tmp_path / "c.html").read_text()
     assert "(A) and" in page
     assert "B \N{MINUS SIGN} A" in page
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [("happy", "sad"), ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), ("surprise", "contempt")],
+)
+def test_the_slanted_heads_of_the_matrix_stay_inside(classes: tuple[str, ...]):
+    matrix = [[1] * len(classes)] * len(classes)
+    root = ET.fromstring(charts.confusion(classes, matrix, classes))
+    heads = [node for node in root.iter() if "rotate(-45" in node.get("transform", "")]
+    assert [node.text for node in heads] == list(classes)
+    font = ImageFont.load_default(size=11)
+    for node in heads:
+        assert float(node.get("x", 0)) + font.getlength(node.text or "") * 0.5**0.5 <= charts.WIDTH

@@ -131,7 +131,8 @@ def round_step(span: int) -> int:
 
 def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]], columns: Sequence[str]) -> str:
     """A confusion matrix as a figure: row = true class, column = what was predicted, color = share of the row."""
-    left, top, side = 78, 78, (WIDTH - 80) / len(columns)
+    left, top = 78, 78
+    side = _cell(columns, WIDTH - left - 2)
     parts = [
         text(left + side * len(columns) / 2, 14, "predicted", anchor="middle", weight="600"),
         text(12, top + side * len(classes) / 2, "true", anchor="middle", weight="600", rotate=-90),
@@ -152,6 +153,14 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]], columns: 
                 text(x + side / 2, y + side / 2 + 13, f"{share:.0%}", anchor="middle", size=size - 2, fill=ink)
             )
     return svg(top + side * len(classes) + 6, "Confusion matrix", parts)
+
+
+def _cell(columns: Sequence[str], width: float) -> float:
+    """Side of a cell: the cells fill the width, but the slanted heads of the last columns need room on their right."""
+    full = width / len(columns)
+    slant = 4.7  # what a letter of size 11 takes to the right
+    fitting = min((width - 4 - slant * len(name)) / (number + 0.5) for number, name in enumerate(columns))
+    return max(min(full, fitting), 0.6 * full)
 
 
 def shade(share: float) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec
 from mien_train.bundles.student_weights import COURSE_INPUT
-from mien_train.data.tensors import normalise
+from mien_train.data.tensors import normalize
 
 from .figures import imshow_with_labels
 
@@ -78,7 +78,7 @@ class FaceFolder(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if self.transform is None:
-            return normalise(self.images[index].float() / 255), self.targets[index]
+            return normalize(self.images[index].float() / 255), self.targets[index]
         return self.transform(Image.fromarray(self.images[index].permute(1, 2, 0).numpy())), self.targets[index]
 
 

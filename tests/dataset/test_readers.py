@@ -163,6 +163,15 @@ def test_votes_in_another_order_are_refused(tmp_path: Path, change, message: str
         import_fer2013(tmp_path / "f.csv", tmp_path / "out", tmp_path / "v.csv")
 
 
+def test_names_that_ferplus_gives_twice_are_no_other_order(tmp_path: Path):
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+    numbers = (5264, 6953, 5265, 5266, 5267, 5268)  # as in the published file, row 5247
+    lines = [f"{u},fer{n:07d}.png,8,1,1,0,0,0,0,0,0,0\n" for n, (_, _, u) in zip(numbers, faces(), strict=True)]
+    (tmp_path / "f.csv").write_text(text_of(faces()))
+    (tmp_path / "v.csv").write_text(header + "".join(lines))
+    assert import_fer2013(tmp_path / "f.csv", tmp_path / "out", tmp_path / "v.csv").with_votes == 6
+
+
 def test_a_cell_too_many_is_said(tmp_path: Path):
     picture(tmp_path / "a,b.png")
     (tmp_path / "t.csv").write_text("path,label\na,b.png,happy\n")

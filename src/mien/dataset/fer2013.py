@@ -190,7 +190,7 @@ class _Import:
                 f"row {index + 1}: Usage is {shown(usage)} in {self.pixels_csv} and {shown(other)} in "
                 f"{self.votes_csv}: {advice}"
             )
-        if number := _FER_NAME.fullmatch(votes["Image name"]):
+        if (number := _FER_NAME.fullmatch(votes["Image name"])) and number[0] not in _GIVEN_TWICE:
             if int(number[1]) < self._number:
                 raise DatasetError(
                     f"{self.votes_csv}, row {index + 1}: picture {votes['Image name']} after number {self._number}: "
@@ -201,6 +201,9 @@ class _Import:
 
 _FER_NAME = re.compile(r"fer(\d{7})\.png")
 """FER+ numbers the pictures in the order of `fer2013.csv`."""
+
+_GIVEN_TWICE = frozenset({"fer0006953.png", "fer0008403.png", "fer0011785.png"})
+"""Names that FER+'s published file gives to a second picture, too, out of the order of all others."""
 
 
 def majority(votes: Mapping[str, int]) -> str | None:

@@ -2,7 +2,10 @@
 
 The file is a Parquet table with the columns `set`, `label` and `image` (the bytes of a picture). A picture is padded
 by a quarter on each side (its border repeats), then the default detector finds the face; none found is an error.
-The package `fer` gets the same boxes, in an environment of its own.
+The package `fer` gets the same boxes, in an environment of its own (Python 3.11):
+
+    pip install --no-deps fer==22.5.1
+    pip install tensorflow-cpu==2.15.1 'numpy<2' 'opencv-contrib-python<4.12' 'moviepy<2' pandas requests tqdm
 
     python benchmarks/elsewhere.py faces.parquet [--model default] [--fer ENVIRONMENT/bin/python]
 """
@@ -102,8 +105,10 @@ def main() -> None:
             data, script = Path(folder, "faces.npz"), Path(folder, "ask.py")
             np.savez(data, boxes=np.array(boxes), **{f"image{i}": image for i, image in enumerate(images)})
             script.write_text(FER)
-            done = subprocess.run([args.fer, script, data], capture_output=True, text=True, check=True)
-        found = next(line for line in done.stdout.splitlines() if line.startswith("SAID"))
+            done = subprocess.run([args.fer, script, data], capture_output=True, text=True)
+        found = next((line for line in done.stdout.splitlines() if line.startswith("SAID")), "")
+        if not found:
+            raise SystemExit(f"{args.fer}: fer did not answer: {done.stderr.strip()[-500:]}")
         report("fer", sets, labels, spread([canonical(name) for name in json.loads(found[4:])]))
 
 

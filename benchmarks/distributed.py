@@ -1,6 +1,6 @@
 """Runs in shards: speed, kills, planning a million keys, memory, and a store that fails. Linux.
 
-python benchmarks/distributed.py [--only speed,kills,plan,store,memory] [--photos 5000]
+python benchmarks/distributed.py [--only speed,kills,plan,store,memory,cost] [--photos 5000]
 
 The pictures are those of `volume.py`; they lie on moto's S3 server, on loopback, which also takes the rows. Rows are
 compared with those of `mien predict` on the same pictures in a folder. `--only speed --photos 1000` takes some minutes.
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ from volume import compose
 
 from mien.batch import Job
 from mien.detect import default_detector_name
-from mien.distributed import Done, LocalEngine, RayEngine, Work, make_plan, score
+from mien.distributed import Done, LocalEngine, RayEngine, Work, make_plan, score, try_shard
 from mien.distributed import object_store as client
 from mien.distributed.stores import open_store
+from mien.distributed.work import recognizer_for
 
-ROWS = ("speed", "kills", "plan", "store", "memory")
+ROWS = ("speed", "kills", "plan", "store", "memory", "cost")
 JOB = Job("default", default_detector_name())
 if timeout := os.environ.get("BENCHMARK_REQUEST_TIMEOUT"):  # in workers, too: they import this file
     client.REQUEST_TIMEOUT = timeout
@@ -271,6 +273,43 @@ def memory(photos: int, **_: object) -> None:
         print(f"fifth {number + 1}: driver {held:5.0f} MB, worker {worker:5.0f} MB", flush=True)
 
 
+def cost(photos: int, **_: object) -> None:
+    """CPU seconds and memory of one worker, bytes of rows, and requests: what docs/how-to/large.md reckons with."""
+    upstream = os.environ["AWS_ENDPOINT"]
+    counting = object_stores.Flaky(upstream.removeprefix("http://"), share=0)
+    object_stores.use(f"http://127.0.0.1:{counting.server_address[1]}")
+    subprocess.run([sys.executable, __file__, "cost", "s3://photos", "s3://results/cost"], check=True)
+    object_stores.use(upstream)
+    print(f"requests for {photos} pictures in one shard: {dict(counting.requests)}", flush=True)
+    counting.shutdown()
+
+
+class Here:
+    """An engine that scores in this process."""
+
+    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+        """See `mien.distributed.Engine`."""
+        for shard in shards:
+            yield try_shard(work, shard)
+
+
+def cost_once(source: str, out: str) -> None:
+    """Score in this process, one thread; print what it took."""
+    recognizer_for(JOB).read(Path(str(resources.files("mien") / "samples/group.jpg")))  # loading does not count
+    used = time.process_time()
+    totals = score(source, out, JOB, engine=Here())
+    used = time.process_time() - used
+    store = open_store(out)
+    size = sum(len(store.read(f"rows/{name}")) for name in store.names("rows"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(
+        f"{1000 * used / totals.pictures:.1f} ms of CPU a picture: {totals.pictures / used:.1f} pictures/s a core; "
+        f"{totals.faces / totals.pictures:.2f} faces and {totals.bytes_read / totals.pictures / 1e3:.1f} KB a picture; "
+        f"{size / totals.rows:.0f} bytes a row; {peak:.0f} MB at most",
+        flush=True,
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -303,6 +342,9 @@ def main() -> None:
     if sys.argv[1:2] == ["plan"]:
         plan_once(*sys.argv[2:])
         return
+    if sys.argv[1:2] == ["cost"]:
+        cost_once(*sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(ROWS), help="rows, with commas between: " + ", ".join(ROWS))
     parser.add_argument("--photos", type=int, default=5000)
@@ -313,7 +355,7 @@ def main() -> None:
     if "plan" in chosen:
         object_stores.use("http://127.0.0.1:9")
         plan()
-    if others := [each for each in ("speed", "kills", "store", "memory") if each in chosen]:
+    if others := [each for each in ("speed", "kills", "store", "memory", "cost") if each in chosen]:
         with pictures(args.photos) as given:
             for name in others:
                 globals()[name](**given)

@@ -99,12 +99,14 @@ class Flaky(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), FlakyHandler)
         self.upstream, self.share = upstream, share
         self.counts: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self._rng, self._lock = random.Random(0), threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def next_fault(self) -> str | None:
-        """The fault of this request, or none."""
+    def next_fault(self, kind: str) -> str | None:
+        """The fault of a request of this kind, or none."""
         with self._lock:
+            self.requests[kind] += 1
             fault = self._rng.choice(FAULTS) if self._rng.random() < self.share else None
             self.counts[fault or "handed on"] += 1
             return fault
@@ -121,7 +123,7 @@ class FlakyHandler(BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.server.next_fault()
+        fault = self.server.next_fault("LIST" if "list-type=2" in self.path else self.command)
         if fault == "refused":
             self._reset()
             return

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mien.audit import Audit, Group, LabelCheck, Pair, Picture, WrongLabel
 from mien.dataset.fingerprint import TURNS
 from mien.report import charts
@@ -29,15 +31,17 @@ def to_html(audit: Audit) -> str:
     )
     body = fill(
         "audit.html",
-        data=escape(audit.data),
+        data=audit.data,
         pictures=f"{audit.pictures:,}",
-        findings=rows,
-        remarks="".join(f"<li>{escape(line)}</li>" for line in remarks(audit)),
-        balance="".join(
-            f"<div><h3>{escape(split)}</h3>{charts.counts(list(counts.items()), f'Classes of {split}')}</div>"
-            for split, counts in audit.balance.items()
+        findings=Markup(rows),
+        remarks=Markup("".join(f"<li>{escape(line)}</li>" for line in remarks(audit))),
+        balance=Markup(
+            "".join(
+                f"<div><h3>{escape(split)}</h3>{charts.counts(list(counts.items()), f'Classes of {split}')}</div>"
+                for split, counts in audit.balance.items()
+            )
         ),
-        sections="".join(_sections(audit)),
+        sections=Markup("".join(_sections(audit))),
     )
     return to_page(f"audit of {audit.data}", body)
 

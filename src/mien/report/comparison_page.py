@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
@@ -28,31 +29,33 @@ def to_html(comparison: Comparison) -> str:
     name_a, name_b = model_names(comparison)
     body = fill(
         "comparison.html",
-        a=escape(name_a),
-        b=escape(name_b),
+        a=name_a,
+        b=name_b,
         sha256_a=a.model_sha256[:12],
         sha256_b=b.model_sha256[:12],
-        data=escape(data_name(a.data)),
-        split=escape(a.split),
+        data=data_name(a.data),
+        split=a.split,
         samples=f"{found.samples:,}",
-        classes=escape(", ".join(comparison.classes)),
-        verdict=escape(typeset(verdict(comparison))),
-        key_figures=_key_figures(comparison),
-        remarks="".join(f"<li>{escape(typeset(line))}</li>" for line in remarks(comparison)),
-        totals=_totals(comparison),
-        counts=_counts(comparison),
-        chart=charts.differences(
-            [(c.name, c.support, c.recall) for c in found.classes],
-            f"Recall, {name_b} minus {name_a}",
-            (f"A better: {name_a}", f"B better: {name_b}"),
+        classes=", ".join(comparison.classes),
+        verdict=typeset(verdict(comparison)),
+        key_figures=Markup(_key_figures(comparison)),
+        remarks=Markup("".join(f"<li>{escape(typeset(line))}</li>" for line in remarks(comparison))),
+        totals=Markup(_totals(comparison)),
+        counts=Markup(_counts(comparison)),
+        chart=Markup(
+            charts.differences(
+                [(c.name, c.support, c.recall) for c in found.classes],
+                f"Recall, {name_b} minus {name_a}",
+                (f"A better: {name_a}", f"B better: {name_b}"),
+            )
         ),
-        per_class=_per_class(comparison),
+        per_class=Markup(_per_class(comparison)),
         disagreeing=f"{sum(d.count for d in found.disagreements):,} of {found.samples:,}",
-        disagreements=_disagreements(comparison),
+        disagreements=Markup(_disagreements(comparison)),
         only_a=f"{found.only_a:,}",
         only_b=f"{found.only_b:,}",
-        faces_a="".join(_face(comparison, i) for i in one_sided(comparison, "A")) or "<p>None.</p>",
-        faces_b="".join(_face(comparison, i) for i in one_sided(comparison, "B")) or "<p>None.</p>",
+        faces_a=Markup("".join(_face(comparison, i) for i in one_sided(comparison, "A")) or "<p>None.</p>"),
+        faces_b=Markup("".join(_face(comparison, i) for i in one_sided(comparison, "B")) or "<p>None.</p>"),
     )
     return to_page(f"{name_a} (A) and {name_b} (B) on {data_name(a.data)}, {a.split}", body)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
+from markupsafe import Markup
+
 from mien.measure.evaluate import Evaluation
 from mien.measure.human_scale import PANELS, HumanScale
 from mien.measure.scores import Scores
@@ -23,25 +25,25 @@ def to_html(evaluation: Evaluation) -> str:
     accuracy, recall = course_lines(scores)
     body = fill(
         "evaluation.html",
-        model=escape(evaluation.title),
+        model=evaluation.title,
         sha256=evaluation.model_sha256[:12],
-        data=escape(data_name(evaluation.data)),
-        split=escape(evaluation.split),
+        data=data_name(evaluation.data),
+        split=evaluation.split,
         samples=f"{scores.samples:,}",
-        human=_human(evaluation.human) if evaluation.human else "",
-        key_figures=_key_figures(scores),
-        accuracy_line=escape(accuracy),
-        recall_line=escape(recall),
-        remarks="".join(f"<li>{escape(line)}</li>" for line in remarks(evaluation)),
-        confusion=_confusion(scores),
-        bars=charts.bars(scores.classes),
-        table=_table(scores),
-        reliability=charts.reliability(truth, probabilities),
-        precision_recall=charts.precision_recall(truth, probabilities, scores.classes),
-        confidences=charts.confidences(truth, probabilities),
-        batch="".join(_face(evaluation, i) for i in faces.shuffled_batch(evaluation)),
-        mistakes=_mistakes(evaluation),
-        extras=_slices(evaluation) + _corrupted(evaluation),
+        human=Markup(_human(evaluation.human) if evaluation.human else ""),
+        key_figures=Markup(_key_figures(scores)),
+        accuracy_line=accuracy,
+        recall_line=recall,
+        remarks=Markup("".join(f"<li>{escape(line)}</li>" for line in remarks(evaluation))),
+        confusion=Markup(_confusion(scores)),
+        bars=Markup(charts.bars(scores.classes)),
+        table=Markup(_table(scores)),
+        reliability=Markup(charts.reliability(truth, probabilities)),
+        precision_recall=Markup(charts.precision_recall(truth, probabilities, scores.classes)),
+        confidences=Markup(charts.confidences(truth, probabilities)),
+        batch=Markup("".join(_face(evaluation, i) for i in faces.shuffled_batch(evaluation))),
+        mistakes=Markup(_mistakes(evaluation)),
+        extras=Markup(_slices(evaluation) + _corrupted(evaluation)),
     )
     return to_page(f"{evaluation.title} on {evaluation.split}", body)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
+
+from markupsafe import Markup
 
 from mien.report import study_charts as charts
-from mien.report.html import fill, to_page
+from mien.report.html import fill, read_part, to_page
 from mien.report.study import SearchField, Study, Trial, show
 from mien.report.study_text import WORDS, duration
 
@@ -22,24 +23,24 @@ def to_html(study: Study) -> str:
     drawn = any(t.accuracy is not None for t in study.finished)
     body = fill(
         "study.html",
-        style=(resources.files("mien.report") / "study.css").read_text(encoding="utf-8"),
-        study=escape(study.name if study.name.lower().startswith("study") else f"Study {study.name}"),
-        data=escape(study.data),
+        style=read_part("study.css"),
+        study=study.name if study.name.lower().startswith("study") else f"Study {study.name}",
+        data=study.data,
         finished=f"{len(study.finished):,}",
         wanted=f"{study.wanted:,}",
         epochs=str(study.epochs),
-        key_figures=_key_figures(study),
-        nothing="" if drawn else "<p>No trial has come to an accuracy yet.</p>",
-        progress=charts.progress(study) if drawn else "",
-        curves=charts.curves(study) if drawn else "",
-        importance=_importance(study),
-        best=_best(study),
-        fields="".join(
-            f"<div><h3>{escape(f.name)}</h3>{charts.by_field(study, f)}</div>" for f in _ranked(study) if drawn
+        key_figures=Markup(_key_figures(study)),
+        nothing=Markup("" if drawn else "<p>No trial has come to an accuracy yet.</p>"),
+        progress=Markup(charts.progress(study) if drawn else ""),
+        curves=Markup(charts.curves(study) if drawn else ""),
+        importance=Markup(_importance(study)),
+        best=Markup(_best(study)),
+        fields=Markup(
+            "".join(f"<div><h3>{escape(f.name)}</h3>{charts.by_field(study, f)}</div>" for f in _ranked(study) if drawn)
         ),
-        failures=_failures(study.of_state("failed")),
+        failures=Markup(_failures(study.of_state("failed"))),
         table_note=_table_note(study),
-        table=_table(study),
+        table=Markup(_table(study)),
     )
     return to_page(f"study {study.name}", body)
 

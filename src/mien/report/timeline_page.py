@@ -6,18 +6,18 @@ import base64
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mien.errors import OutputError
 from mien.files import write_text
 from mien.output.files import check_free
 from mien.records import UNSURE_BELOW, Failure, FrameReadings
-from mien.report.html import fill, to_page
+from mien.report.html import fill, read_part, to_page
 from mien.report.timeline_svg import (
     COLUMNS,
     STEPS_S,
@@ -63,26 +63,25 @@ def to_html(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
     times = ticks(timeline.start_s, timeline.end_s, 6)
     body = fill(
         "timeline.html",
-        style=_file("timeline.css"),
-        colors=_colors(timeline, times),
-        source=_text(timeline.source),
+        style=read_part("timeline.css"),
+        colors=Markup(_colors(timeline, times)),
+        source=clean(timeline.source),
         about=_about(timeline),
         private=_private(drawn),
-        legend="".join(f'<li><i class="swatch b{k}"></i>{_text(c)}</li>' for k, c in enumerate(timeline.classes)),
-        density="few" if len(choice.lanes) <= 6 else "many",
-        ticks="".join(
-            f'<span style="left:{_percent(timeline, t):.2f}%">{clock_time(t, int(any(s % 1 for s in times)))}</span>'
-            for t in times
+        legend=Markup(
+            "".join(f'<li><i class="swatch b{k}"></i>{_text(c)}</li>' for k, c in enumerate(timeline.classes))
         ),
-        lanes="".join(_lane(timeline, lane) for lane in choice.lanes),
-        brief=_brief(timeline, choice),
-        notes=" ".join(_text(line) for line in notes(timeline, choice._replace(brief=[]), timeline.step_s)),
+        density="few" if len(choice.lanes) <= 6 else "many",
+        ticks=Markup("".join(_tick(timeline, t, int(any(s % 1 for s in times))) for t in times)),
+        lanes=Markup("".join(_lane(timeline, lane) for lane in choice.lanes)),
+        brief=Markup(_brief(timeline, choice)),
+        notes=Markup(" ".join(_text(line) for line in notes(timeline, choice._replace(brief=[]), timeline.step_s))),
         totals_note=f" Of the {_count(len(drawn), 'track')} that are drawn." if choice.left_out else "",
-        totals=_totals(timeline, numbers),
+        totals=Markup(_totals(timeline, numbers)),
         episodes_note=_episodes_note(timeline),
-        episodes=_episodes(timeline, numbers),
-        data=_data(timeline, drawn, episodes),
-        script=_file("timeline.js"),
+        episodes=Markup(_episodes(timeline, numbers)),
+        data=Markup(_data(timeline, drawn, episodes)),
+        script=read_part("timeline.js"),
     )
     return to_page(clean(f"timeline of {timeline.source}"), body)
 
@@ -145,11 +144,11 @@ def check_timeline_path(path: Path, *, overwrite: bool = False) -> None:
     check_free(path, overwrite=overwrite)
 
 
-def _file(name: str) -> str:
-    return (resources.files("mien.report") / name).read_text(encoding="utf-8")
-
-
 # --- the figure -------------------------------------------------------------------------------------------------------
+
+
+def _tick(timeline: Timeline, time_s: float, digits: int) -> str:
+    return f'<span style="left:{_percent(timeline, time_s):.2f}%">{clock_time(time_s, digits)}</span>'
 
 
 def _lane(timeline: Timeline, lane: Lane) -> str:

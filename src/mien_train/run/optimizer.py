@@ -23,6 +23,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The rate at `step` (from 0) of a run of `recipe.epochs` epochs of `steps`: linear warm-up, then a cosine to 0."""
+    # Not torch's schedulers: they make each rate from the one before, so that the last digits differ, and their state
+    # would have to stand in every checkpoint. This is a function of the step alone.
     warmup, total = recipe.warmup_epochs * steps, recipe.epochs * steps
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup

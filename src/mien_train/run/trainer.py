@@ -232,6 +232,8 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
+        # Not torch's AveragedModel: its first update copies the weights where ours already averages, and its state has
+        # other names. Results would change, and checkpoints of earlier runs could not go on.
         decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))  # short memory while the weights still move fast
         kept, new = (list(n.state_dict().values()) for n in (self.average, self.network))
         floats = [i for i, tensor in enumerate(kept) if tensor.is_floating_point()]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ import sqlalchemy as sa
 from mien.errors import RegistryError, reason
 from mien.folders import data_folder
 from mien.model.bundle import Bundle, read_bundle
-from mien.model.manifest import Metric
 from mien.registry import database
 from mien.registry.database import Conflict, Database, aliases, events, versions
 from mien.registry.files import FileStore
 from mien.registry.reference import Reference, check_name
+from mien.registry.rows import add_event, event_of, metric_name, now, pointed_to, user_name, version_of
 from mien.registry.versions import CANARY, PRODUCTION, Alias, Event, Version
 
 TRIES = 5
@@ -55,15 +53,15 @@ class Registry:
         sha256 = self._files.add(bundle.model)
         for _ in range(TRIES - 1):
             with suppress(Conflict):
-                return self._add(name, bundle, sha256, note, who or _user())
-        return self._add(name, bundle, sha256, note, who or _user())
+                return self._add(name, bundle, sha256, note, who or user_name())
+        return self._add(name, bundle, sha256, note, who or user_name())
 
     def _add(self, name: str, bundle: Bundle, sha256: str, note: str, who: str) -> tuple[Version, bool]:
         mine = versions.c.model == name
         with self._index.write() as connection:
             known = connection.execute(sa.select(versions).where(mine, versions.c.sha256 == sha256)).mappings().first()
             if known:
-                return _version(known), False
+                return version_of(known), False
             last = connection.execute(sa.select(sa.func.max(versions.c.number)).where(mine)).scalar()
             manifest = bundle.manifest
             row: dict[str, Any] = {
@@ -72,14 +70,14 @@ class Registry:
                 "sha256": sha256,
                 "size": len(bundle.model),
                 "classes": list(manifest.classes),
-                "metrics": {_metric_name(metric): metric.value for metric in manifest.metrics},
-                "created": _now(),
+                "metrics": {metric_name(metric): metric.value for metric in manifest.metrics},
+                "created": now(),
                 "added_by": who,
                 "note": note,
             }
             connection.execute(versions.insert().values(row))
-            _note(connection, name, "add", "", None, row["number"], who=who, why=note)
-        return _version(row), True
+            add_event(connection, name, "add", "", None, row["number"], who=who, why=note)
+        return version_of(row), True
 
     def models(self) -> list[str]:
         """The names, sorted."""
@@ -90,7 +88,7 @@ class Registry:
         """All versions of a model, the newest first; none if there is no such model."""
         query = sa.select(versions).where(versions.c.model == model).order_by(versions.c.number.desc())
         with self._index.read() as connection:
-            return [_version(row) for row in connection.execute(query).mappings()]
+            return [version_of(row) for row in connection.execute(query).mappings()]
 
     def aliases(self, model: str) -> dict[str, Alias]:
         """The aliases of a model, by name."""
@@ -103,7 +101,7 @@ class Registry:
         """Events of a model, the newest first."""
         query = sa.select(events).where(events.c.model == model).order_by(events.c.number.desc()).limit(limit)
         with self._index.read() as connection:
-            return [_event(row) for row in connection.execute(query).mappings()]
+            return [event_of(row) for row in connection.execute(query).mappings()]
 
     def version(self, reference: Reference) -> Version:
         """The version that a reference names now.
@@ -126,7 +124,7 @@ class Registry:
             self._refuse_model(reference.model)
             numbers = [version.number for version in self.versions(reference.model)]
             raise RegistryError(f"{reference}: no such version; there are {min(numbers)} to {max(numbers)}")
-        return _version(row)
+        return version_of(row)
 
     def _refuse_model(self, model: str) -> None:
         names = self.models()
@@ -178,7 +176,7 @@ class Registry:
         move = (version.model, alias, expected, version.number)
         with self._index.write() as connection:
             self._move(connection, *move, share=share)
-            return _note(connection, version.model, "promote", *move[1:], who=who, why=why, checks=checks)
+            return add_event(connection, version.model, "promote", *move[1:], who=who, why=why, checks=checks)
 
     def rollback(
         self, model: str, alias: str = PRODUCTION, *, to: int | None = None, why: str = "", who: str = ""
@@ -201,7 +199,7 @@ class Registry:
             self._refuse_model(model)
             raise RegistryError(f"{model}@{alias}: points to no version; there is nothing to roll back")
         if to is None:
-            before = _stack(self.history(model), alias)[:-1]
+            before = pointed_to(self.history(model), alias)[:-1]
             if not before and alias == PRODUCTION:
                 raise RegistryError(f"{model}@{alias}: version {current.version} is its first; promote another one")
             to = before[-1] if before else None
@@ -209,7 +207,7 @@ class Registry:
             self.version(Reference(model, to, None))
         with self._index.write() as connection:
             self._move(connection, model, alias, current.version, to, share=current.share)
-            return _note(connection, model, "rollback", alias, current.version, to, who=who, why=why)
+            return add_event(connection, model, "rollback", alias, current.version, to, who=who, why=why)
 
     def stop(self, model: str, alias: str, *, why: str, who: str = "") -> Event:
         """Remove an alias: a shadow or canary that is to end.
@@ -222,7 +220,7 @@ class Registry:
             raise RegistryError(f"{model}@{alias}: points to no version")
         with self._index.write() as connection:
             self._move(connection, model, alias, current.version, None, share=None)
-            return _note(connection, model, "stop", alias, current.version, None, who=who, why=why)
+            return add_event(connection, model, "stop", alias, current.version, None, who=who, why=why)
 
     def close(self) -> None:
         """Give back the database's connections."""
@@ -250,9 +248,9 @@ class Registry:
             change = aliases.delete() if to is None else aliases.update().values(version=to, share=share)
             if connection.execute(change.where(mine)).rowcount == 1:
                 return
-        now = connection.execute(sa.select(aliases.c.version).where(here)).scalar()
+        found = connection.execute(sa.select(aliases.c.version).where(here)).scalar()
         raise RegistryError(
-            f"{model}@{alias}: another process moved it meanwhile, from {_named(expected)} to {_named(now)}; look at "
+            f"{model}@{alias}: another process moved it meanwhile, from {_named(expected)} to {_named(found)}; look at "
             f"`mien registry history {model}` and decide again"
         )
 
@@ -287,73 +285,5 @@ def open_registry(location: str | os.PathLike[str] = "", files: str | os.PathLik
     return Registry(Database(url), FileStore(Path(stored) if stored else folder / "files"))
 
 
-def _stack(newest_first: Sequence[Event], alias: str) -> list[int]:
-    """What an alias pointed to, one below the other: a promotion lays one on top, a rollback takes some off."""
-    stack: list[int] = []
-    for event in reversed(newest_first):
-        if event.alias != alias:
-            continue
-        if event.to_version is None:
-            stack.clear()
-        elif event.kind == "rollback" and event.to_version in stack:
-            while stack[-1] != event.to_version:
-                stack.pop()
-        else:
-            stack.append(event.to_version)
-    return stack
-
-
-def _note(
-    connection: sa.Connection,
-    model: str,
-    kind: str,
-    alias: str,
-    from_version: int | None,
-    to_version: int | None,
-    *,
-    who: str,
-    why: str,
-    checks: Mapping[str, str] | None = None,
-) -> Event:
-    row: dict[str, Any] = {
-        "at": _now(),
-        "who": who or _user(),
-        "model": model,
-        "kind": kind,
-        "alias": alias,
-        "from_version": from_version,
-        "to_version": to_version,
-        "why": why,
-        "checks": dict(checks or {}),
-    }
-    key = connection.execute(events.insert().values(row)).inserted_primary_key
-    return Event(number=int(key[0]) if key else 0, **row)
-
-
-def _version(row: Mapping[str, Any] | sa.RowMapping) -> Version:
-    fields: dict[str, Any] = {column.name: row[column.name] for column in versions.columns}
-    fields["classes"] = tuple(fields["classes"])
-    return Version(**fields)
-
-
-def _event(row: sa.RowMapping) -> Event:
-    return Event(**{column.name: row[column.name] for column in events.columns})
-
-
 def _named(version: int | None) -> str:
     return "nothing" if version is None else f"version {version}"
-
-
-def _metric_name(metric: Metric) -> str:
-    return f"{metric.name} ({', '.join(filter(None, (metric.answer, metric.split)))})"
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no such user: a container's bare number
-        return "unknown"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+import threading
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +20,17 @@ from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 # A busy machine is not a failure, and a failure must be seen again: no deadlines, the same examples every time.
 settings.register_profile("mien", deadline=None, derandomize=True)
 settings.load_profile("mien")
+
+if sys.version_info[:2] == (3, 11):
+    # There, all threads count the depth of a syntax tree together (CPython issue 106905): pytest, which parses a test
+    # for its report while a server's thread formats a traceback, ends with a SystemError, and the whole run with it.
+    _parse, _parsing = ast.parse, threading.RLock()
+
+    def _one_at_a_time(*arguments: Any, **named: Any) -> Any:
+        with _parsing:
+            return _parse(*arguments, **named)
+
+    ast.parse = _one_at_a_time
 
 
 @pytest.fixture

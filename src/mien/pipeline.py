@@ -160,6 +160,13 @@ class Recognizer:
         """Sent to another process, it is made there anew of the same arguments."""
         return _made_anew, self._made_of
 
+    def twin(self, detector: Detector | None = None) -> Recognizer:
+        """The same open model with a clock of its own, for another thread; with this detector, or the same."""
+        other = object.__new__(type(self))  # `copy` would make it anew, by `__reduce__`
+        other.__dict__.update(self.__dict__)
+        other.detector, other.clock = detector or self.detector, Stopwatch()
+        return other
+
     @property
     def detector(self) -> Detector:
         """What finds the faces; another may be set between two pictures."""

@@ -127,6 +127,8 @@ def test_a_page_without_a_server_gives_the_answer_that_is_wanted(mien: Run, tmp_
     given = ("--answer", "fer2013", "--prior", "even")
     assert mien("web", tmp_path / "out", *given)[0] == 0
     model = json.loads((tmp_path / "out/site.json").read_text(encoding="utf-8"))["device"]["model"]
-    assert (model["answer"], model["output"], model["prior"]) == ("fer2013", "fer2013_probabilities", "even")
-    assert len(model["factors"]) == 7
-    assert min(model["factors"]) > 0
+    first, other = model["answers"]
+    assert (first["name"], first["output"], first["prior"]) == ("fer2013", "fer2013_probabilities", "even")
+    assert len(first["factors"]) == 7
+    assert min(first["factors"]) > 0
+    assert (first["factors"], other["name"]) == (first["even"], "people")

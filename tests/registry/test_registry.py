@@ -235,6 +235,53 @@ def test_a_model_is_named_by_its_version_wherever_one_is_named(
     assert load_bundle(out).model == bundle.model
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict x.jpg --model",
+        "evaluate data --model",
+        "compare tiny@1 data",
+        "compare data",
+        "audit data --model",
+        "live --model",
+        "verify",
+        "show",
+        "web out --model",
+        "registry add",
+        "export --out o.onnx --for si100b-bench",
+        "trace run --data data",
+        "compress --data data --out o.onnx",
+        "ensemble tiny@1 --data data --out o.onnx",
+        "train data --out run --init",
+        "train data --out run --teacher default --teacher",
+    ],
+)
+def test_every_command_that_takes_a_model_takes_a_version(
+    run: Run, registry: Registry, make_bundle: MakeBundle, words: str
+):
+    registry.add(make_bundle())
+    command, *rest = words.split()
+    asked = [*rest, "tony@production"] if words.endswith(("--model", "--init", "--teacher", "add")) else None
+    if asked is None:  # a positional argument: before `compare`'s data, and before the origin of `trace`
+        names = [word for word in rest if word == "tiny@1"]
+        asked = [*names, "tony@production", *[word for word in rest if word != "tiny@1"]]
+        if words == "compare data":
+            asked = ["tony@production", "tiny@1", "data"]
+    code, _, err = run(command, *asked)
+    assert (code, "no model called 'tony' in" in err, "there is tiny" in err) == (2, True, True), err
+
+
+def test_paths_and_bundled_names_are_left_as_they_are(tmp_path: Path, registry: Registry, make_bundle: MakeBundle):
+    from mien.cli.options import registered_path, registered_paths
+
+    version, _ = registry.add(make_bundle())
+    assert registered_path(None) is None
+    assert registered_path(Path("default")) == Path("default")
+    (tmp_path / "odd@1").mkdir()  # a folder that is really called so
+    assert registered_path(tmp_path / "odd@1") == tmp_path / "odd@1"
+    assert registered_paths([Path("runs/a"), Path("tiny@1")]) == [Path("runs/a"), registry.path(version)]
+
+
 def test_wrong_files_are_refused_with_a_reason(run: Run, registry: Registry, make_bundle: MakeBundle, tmp_path: Path):
     data = bytearray(make_bundle().model)
     data[len(data) // 3] ^= 1

@@ -16,9 +16,12 @@ pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
+from mien.model.bundle import Bundle, write_bundle  # noqa: E402
+from mien.registry import open_registry, parse_reference  # noqa: E402
 from mien.serve.options import ServeOptions  # noqa: E402
 from mien.serve.server import run_server  # noqa: E402
 from mien.serve.service import Service  # noqa: E402
+from tests.models import tiny_golden, tiny_manifest, tiny_onnx  # noqa: E402
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Running:
 
     def settle(self) -> None:
         """Wait until nothing is in flight: a client has its answer a moment before the server counts it."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while self.metric("mien_in_flight") and time.monotonic() < deadline:
             time.sleep(0.002)
         assert self.metric("mien_in_flight") == 0
@@ -114,6 +117,29 @@ def server() -> Iterator[Running]:
     running = start(max_body=2**20, max_pixels=4_000_000, body_timeout_s=0.5)
     yield running
     running.stop()
+
+
+def bundle(folder: Path, created: str, **changes: Any) -> Bundle:
+    """A sealed bundle `tiny`; another `created` makes another file."""
+    manifest = tiny_manifest(created=created, **changes)
+    return write_bundle(folder / f"{created}.onnx", tiny_onnx(), manifest, tiny_golden())
+
+
+@pytest.fixture(scope="session")
+def idle_admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client for the admin routes of one server that follows an alias, for all tests that change nothing."""
+    folder = tmp_path_factory.mktemp("idle")
+    registry = open_registry(str(folder / "registry"))
+    for number in ("1", "2"):
+        registry.add(bundle(folder, number))
+    registry.promote(registry.version(parse_reference("tiny@1")), expected=None)
+    registry.close()
+    server = start(
+        models=("tiny@production",), registry=str(folder / "registry"), admin=f"unix:{folder}/admin.sock", poll_s=60.0
+    )
+    with httpx.Client(transport=httpx.HTTPTransport(uds=f"{folder}/admin.sock"), base_url="http://localhost") as client:
+        yield client
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,32 @@ def test_a_client_has_one_live_frame_in_flight(start_server: Start, portrait: by
     assert server.client.post("/v1/live", content=portrait, headers=mine).status_code == 200
 
 
+def test_a_frame_of_a_camera_finds_room_where_pictures_find_none(
+    start_server: Start, portrait: bytes, held: threading.Event, monkeypatch: pytest.MonkeyPatch
+):
+    server = start_server(workers=1, queue=1)
+    sent = {"v1/read": portrait, "v1/live": portrait + b"frame"}
+    order: list[bool] = []
+    real = Reader._frames
+    monkeypatch.setattr(
+        Reader, "_frames", lambda self, picture: (order.append(picture.data != portrait), real(self, picture))[1]
+    )
+
+    def post(path: str) -> int:
+        return httpx.post(f"{server.url}{path}", content=sent[path], timeout=30).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = []
+        for count, path in enumerate(("v1/read", "v1/read", "v1/live"), 1):
+            waiting.append(pool.submit(post, path))
+            until(lambda count=count: server.metric("mien_queue_pictures") == count)
+        assert server.client.post("/v1/read", content=portrait).status_code == 429
+        assert server.client.post("/v1/live", content=portrait).status_code == 429  # one a worker, and no more
+        held.set()
+        assert [future.result() for future in waiting] == [200, 200, 200]
+    assert order == [False, True, False]  # the picture that waited saw the frame go first
+
+
 def test_what_is_in_flight_at_the_end_is_answered(start_server: Start, portrait: bytes, held: threading.Event):
     server = start_server()
     with ThreadPoolExecutor(2) as pool:

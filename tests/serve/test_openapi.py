@@ -26,11 +26,13 @@ def test_every_answer_is_one_that_the_document_names(server: Running):
         openapi.content_type_conformance,
         openapi.response_schema_conformance,
     ]
+    positive = schemathesis.GenerationMode.POSITIVE
     operations = [result.ok() for result in interface.get_all_operations()]
     paths = server.client.get("/openapi.json").json()["paths"]
     assert len(operations) == len(paths) - 1  # schemathesis leaves the document itself out
     for operation in operations:
-        for mode in schemathesis.GenerationMode:
+        # A path may hold any text, so that a GET cannot be asked wrongly; trying to takes a minute.
+        for mode in schemathesis.GenerationMode if operation.label.startswith("POST") else (positive,):
 
             @settings(
                 max_examples=EXAMPLES,
@@ -42,8 +44,4 @@ def test_every_answer_is_one_that_the_document_names(server: Running):
             def ask(case: Any) -> None:
                 case.call_and_validate(checks=wanted)
 
-            try:
-                ask()
-            except Exception as error:
-                if type(error).__name__ != "Unsatisfiable":  # an operation without parameters cannot be asked wrongly
-                    raise
+            ask()

@@ -141,7 +141,7 @@ def test_texts_come_back_as_they_were_sent(values: list[bytes], named: bool):
     head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}, **outputs}).encode()
     request = parse_infer(head + raw, str(len(head)))
     assert request.inputs["a"].values == values
-    body, headers = answer_infer(request, "m", "1", [Tensor("b", "BYTES", (len(values),), values)])
+    body, headers = answer_infer(request, "m", "1", [Tensor("b", "BYTES", (len(values),), values)], {})
     size = int(headers[HEADER_LENGTH])
     assert json.loads(body[:size])["outputs"][0]["parameters"]["binary_data_size"] == len(raw)
     assert body[size:] == raw

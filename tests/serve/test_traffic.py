@@ -15,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.model.bundle import load_bundle
+from mien.pipeline import Recognizer
 from mien.registry import Reference, Registry, open_registry
 from mien.serve import canary as canary_module
 from mien.serve.canary import Canary
-from mien.serve.reader import DetectorChoice, Picture, Reader, Wish
+from mien.serve.reader import DetectorChoice, Picture, Reader
 from mien.serve.serving import Serving, load_serving
 from mien.serve.shadow import WAITING, Shadow
-from tests.serve.conftest import Running
-from tests.serve.test_swap import bundle, refresh, version
+from mien.serve.wishes import Wish
+from tests.serve.conftest import Running, bundle
+from tests.serve.test_swap import refresh, version
 
 Start = Callable[..., Running]
 
@@ -74,9 +76,11 @@ def test_a_shadow_that_is_behind_drops_and_counts(tmp_path: Path, portrait: byte
     monkeypatch.setattr(shadow_module, "classify", lambda *both: go.wait(20) and real(*both))
     serving = tiny_serving(tmp_path, "3")
     shadow = Shadow(serving, Metrics())
-    readings = Reader(load_bundle(tmp_path / "3.onnx"), DetectorChoice(), 10**7).read(Picture(portrait, "a"), Wish())
+    readings = Reader(Recognizer(load_bundle(tmp_path / "3.onnx"), threads=1), DetectorChoice()).read(
+        Picture(portrait, "a"), Wish()
+    )
     for _ in range(WAITING + 20):
-        shadow.see(readings.readings)  # never waits
+        shadow.see(readings.readings, Wish())  # never waits
     assert shadow.dropped >= 19
     go.set()
     assert shadow.wait(10)
@@ -123,8 +127,8 @@ def test_a_canary_answers_its_share_and_each_client_gets_one_version(
         {"shadow": {}},
     ],
 )
-def test_wrong_traffic_is_told(admin: tuple[Running, httpx.Client], body: dict[str, Any]):
-    answer = admin[1].put("/v1/models/tiny/traffic", json=body)
+def test_wrong_traffic_is_told(idle_admin: httpx.Client, body: dict[str, Any]):
+    answer = idle_admin.put("/v1/models/tiny/traffic", json=body)
     assert (answer.status_code, bool(answer.json()["error"])) == (422, True)
 
 

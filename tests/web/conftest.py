@@ -51,6 +51,16 @@ def browser(fake_camera: Path):
 
 
 @pytest.fixture(scope="session")
+def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page as static files, written once, in a folder that a server could hand out: `course/faces`."""
+    from mien.web.export import write_site
+
+    out = tmp_path_factory.mktemp("static") / "course" / "faces"
+    write_site(out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def page_server() -> Iterator[Running]:
     """`mien serve`, with the model that the device mode has too."""
     pytest.importorskip("uvicorn", reason="needs the extra serve")

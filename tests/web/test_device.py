@@ -68,44 +68,86 @@ def _assert_equal(stored: object, now: object) -> None:
 
 def read_group(page) -> list[dict]:
     page.click("#samples button >> nth=0")
-    playwright.expect(page.locator(ROWS)).to_have_count(3, timeout=30_000)
+    playwright.expect(page.locator(ROWS)).to_have_count(3, timeout=60_000)
+    return rows_kept(page)
+
+
+def rows_kept(page) -> list[dict]:
     with page.expect_download() as waiting:
         page.click("#save-json")
     return json.loads(Path(waiting.value.path()).read_text(encoding="utf-8"))
 
 
+def assert_as_python(found: list[dict], picture: Path, **choice) -> None:
+    (item,) = Recognizer(**choice).read_all(_frames(picture))
+    for row, wanted in zip(found, rows_of(item), strict=True):
+        assert (row["label"], row["answer"]) == (wanted["label"], wanted["answer"])
+        assert row["box_xyxy"] == pytest.approx(wanted["box_xyxy"], abs=0.5)
+        assert row["score"] == pytest.approx(wanted["score"], abs=0.005)
+        assert row["probabilities"] == pytest.approx(wanted["probabilities"], abs=0.01)
+
+
 @needs_runtime
-def test_a_static_page_reads_as_python_does_sends_nothing_and_works_offline(browser, group: Path, tmp_path: Path, mien):
-    assert mien("web", tmp_path / "course" / "faces")[0] == 0
-    handler = functools.partial(_Silent, directory=str(tmp_path))
+def test_a_static_page_reads_as_python_does_sends_nothing_and_works_offline(browser, group: Path, site_folder: Path):
+    handler = functools.partial(_Silent, directory=str(site_folder.parents[1]))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
-        threading.Thread(target=host.serve_forever, daemon=True).start()
+        threading.Thread(target=host.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{host.server_address[1]}/course/faces/"
         context = browser.new_context()
         requests: list = []
         context.on("request", lambda request: requests.append(request))
         page = context.new_page()
         page.goto(url)
-        found = read_group(page)
-        (item,) = Recognizer().read_all(_frames(group))
-        for row, wanted in zip(found, rows_of(item), strict=True):
-            assert row["label"] == wanted["label"]
-            assert row["box_xyxy"] == pytest.approx(wanted["box_xyxy"], abs=0.5)
-            assert row["score"] == pytest.approx(wanted["score"], abs=0.005)
-            assert row["probabilities"] == pytest.approx(wanted["probabilities"], abs=0.01)
+        assert_as_python(read_group(page), group)
+        page.select_option("#answer", "fer2013")
+        page.select_option("#prior", "0.5")
+        page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5 in", timeout=60_000)
+        assert_as_python(rows_kept(page), group, answer="fer2013", prior="even", prior_strength=0.5)
         assert "Nothing is sent" in page.inner_text("#mode-note")
 
         _wait_until_kept(page)
         host.shutdown()
         host.server_close()
         page.reload()
-        assert len(read_group(page)) == 3
-        assert page.evaluate(
-            "crossOriginIsolated"
-        )  # the second visit comes from the store, with the headers for threads
+        page.click("#samples button >> nth=1")
+        playwright.expect(page.locator(ROWS)).to_have_count(1, timeout=60_000)
+        # The second visit comes from the store, with the headers for threads.
+        assert page.evaluate("crossOriginIsolated")
         context.close()
     assert all(request.method == "GET" and request.post_data_buffer is None for request in requests)
     assert all(request.url.startswith((url, f"blob:{url.split('/course')[0]}")) for request in requests)
+
+
+NO_MEMORY_TO_SHARE = "delete self.SharedArrayBuffer;"
+THREADS_THAT_NEVER_START = "self.Worker = class extends EventTarget { postMessage() {} terminate() {} };"
+
+
+@needs_runtime
+@pytest.mark.parametrize(("broken", "workers"), [(NO_MEMORY_TO_SHARE, 1), (THREADS_THAT_NEVER_START, 2)])
+def test_where_threads_do_not_start_one_reads(browser, page_server, broken: str, workers: int):
+    context = browser.new_context(service_workers="block")
+    # A machine of four cores, on which the page tries two threads; and the time that it gives them, without the wait.
+    context.add_init_script(
+        """Object.defineProperty(navigator, "hardwareConcurrency", {get: () => 4});
+        const wait = self.setTimeout;
+        self.setTimeout = (call, time, ...more) => wait(call, time === 6000 ? 50 : time, ...more);
+        localStorage.setItem("mode", "device");"""
+    )
+
+    def break_it(route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=broken + response.text())
+
+    context.route("**/worker.js", break_it)
+    page = context.new_page()
+    started: list = []
+    page.on("worker", lambda worker: started.append(worker.url))
+    page.goto(page_server.url)
+    assert page.evaluate("crossOriginIsolated")
+    page.click("#samples button >> nth=1")
+    playwright.expect(page.locator(ROWS)).to_have_count(1, timeout=60_000)
+    assert [url.rsplit("/", 1)[1] for url in started].count("worker.js") == workers
+    context.close()
 
 
 @needs_runtime

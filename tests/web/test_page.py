@@ -86,10 +86,10 @@ def test_sliders_redraw_without_asking_and_ask_only_for_smaller_faces(page, grou
     page.fill("#min-face", "90")
     wait_for_faces(page, 2)
     assert len(asked) == 1
-    with page.expect_response("**/v1/read?min_face=10"):
+    with page.expect_response("**/v1/read?min_face=10&*"):
         page.fill("#min-face", "10")
     wait_for_faces(page, 3)
-    assert asked[1:] == [f"{page.url}v1/read?min_face=10"]
+    assert asked[1:] == [f"{page.url}v1/read?min_face=10&min_score=0.5"]
 
 
 def test_a_bad_picture_says_why_and_the_others_are_read(page, group: Path, astronaut: Path, tmp_path: Path):
@@ -116,11 +116,11 @@ def test_a_busy_server_is_asked_again_when_it_says(page, astronaut: Path, asked:
         else:
             route.continue_()
 
-    page.route("**/v1/read", answer)
+    page.route("**/v1/read?*", answer)
     upload(page, astronaut)
     wait_for_faces(page, 1)
     assert len(asked) == 3
-    page.unroute("**/v1/read")
+    page.unroute("**/v1/read?*")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
@@ -211,21 +211,118 @@ def test_a_video_file_is_read_as_it_plays_with_a_timeline_to_look_into(page, ast
     assert page.is_visible("mien-timeline .tip")
 
 
+def test_the_answer_and_the_prior_are_chosen_and_asked_for(page, group: Path, asked: list[str]):
+    upload(page, group)
+    wait_for_faces(page, 3)
+    page.select_option("#answer", "fer2013")
+    page.wait_for_selector("#model >> text=answer fer2013 in")
+    page.select_option("#prior", "0.5")
+    page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5 in")
+    choice = "answer=fer2013&prior=even&prior_strength=0.5"
+    assert [url.partition("?")[2] for url in asked] == [
+        "min_score=0.5", "min_score=0.5&answer=fer2013", f"min_score=0.5&{choice}"
+    ]  # fmt: skip
+    (frame,) = Recognizer(answer="fer2013", prior="even", prior_strength=0.5).read_all(_frames(group))
+    rows = json.loads(download(page, "#save-json"))
+    for row, wanted in zip(rows, rows_of(frame), strict=True):
+        assert (row["answer"], row["label"]) == ("fer2013", wanted["label"])
+        assert row["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-4)
+    assert "Probability" in page.inner_text("mien-faces .classes caption")
+    page.click("#copy-curl")
+    page.wait_for_selector("#status.shown >> text=Copied")
+    assert shlex.split(page.evaluate("navigator.clipboard.readText()"))[-1] == f"{page.url}v1/read?{choice}"
+    page.select_option("#prior", "0")
+    page.select_option("#answer", "")
+    page.wait_for_selector("#model >> text=answer people in")
+
+
+def test_a_token_is_asked_for_and_what_runs_beside_is_told(browser, astronaut: Path, tmp_path: Path):
+    from mien.registry import open_registry, parse_reference
+    from tests.serve.conftest import bundle, start
+
+    registry = open_registry(str(tmp_path / "registry"))
+    first, second = (registry.add(bundle(tmp_path, number))[0] for number in ("1", "2"))
+    registry.promote(first, expected=None)
+    registry.promote(second, "canary", expected=None, share=0.0)
+    registry.promote(second, "shadow", expected=None)
+    assert registry.version(parse_reference("tiny@canary")) == second
+    registry.close()
+    (tmp_path / "token").write_text("a-token-of-some-length")
+    server = start(models=("tiny@production",), registry=str(tmp_path / "registry"), token_file=tmp_path / "token")
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.goto(server.url)
+    assert not page.is_visible("#trials")
+    upload(page, astronaut)
+    playwright.expect(page.locator("#token-title")).to_have_text("This server wants a token")
+    page.fill("#token-text", "wrong")
+    page.click("#token-send")
+    playwright.expect(page.locator("#token-title")).to_have_text("The server did not take that token")
+    page.fill("#token-text", "a-token-of-some-length")
+    page.keyboard.press("Enter")
+    wait_for_faces(page, 1)
+    assert "by the model tiny, version 1" in page.inner_text("#model")
+    playwright.expect(page.locator("#trials")).to_contain_text("Version 2 of tiny is tried on 0 % of the requests.")
+    assert "Version 2 of tiny runs unseen beside it: it disagreed on" in page.inner_text("#trials")
+    assert not page.is_visible("#ask")  # this model has one answer and says no prior
+    page.reload()
+    upload(page, astronaut)
+    page.click("#token-cancel")
+    playwright.expect(page.locator("mien-faces h2")).to_contain_text("a token is needed")
+    context.close()
+    server.stop()
+
+
+def test_the_page_reaches_nobody_else(browser, page_server):
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.goto(page_server.url)
+    page.wait_for_selector("html[data-ready]")
+    blocked = page.evaluate(
+        """async () => {
+          const seen = [];
+          addEventListener("securitypolicyviolation", (event) => seen.push(event.effectiveDirective));
+          const away = "http://example.org/";
+          await fetch(away, {method: "POST", body: "x"}).catch(() => undefined);
+          navigator.sendBeacon(away, "x");
+          try { new WebSocket("ws://example.org/"); } catch { /* some browsers throw */ }
+          document.body.append(Object.assign(new Image(), {src: away + "x.png"}));
+          document.body.append(Object.assign(document.createElement("script"), {textContent: "window.evil = 1"}));
+          document.body.append(Object.assign(document.createElement("script"), {src: away + "x.js"}));
+          document.body.append(Object.assign(document.createElement("iframe"), {src: away}));
+          const form = Object.assign(document.createElement("form"), {action: away, method: "post"});
+          document.body.append(form);
+          form.submit();
+          while (new Set(seen).size < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+          return [[...new Set(seen)].sort(), window.evil ?? null, location.href];
+        }"""
+    )
+    assert blocked == [["connect-src", "form-action", "frame-src", "img-src", "script-src-elem"], None, page_server.url]
+    context.close()
+
+
 AXE = Path(__file__).parents[2] / "scripts/web/node_modules/axe-core/axe.min.js"
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs axe-core (make web-check)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_that_axe_finds_bars_anybody(page, scheme: str):
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+def test_nothing_that_axe_finds_bars_anybody(page):
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = []
+
+    def look() -> None:
+        found.append(page.evaluate("axe.run()"))
+        page.emulate_media(color_scheme="dark")  # the same page, but for its colors
+        found.append(page.evaluate("axe.run({runOnly: ['color-contrast']})"))
+        page.emulate_media(color_scheme="light")
+
     page.click("#camera")
-    found = [page.evaluate("axe.run()")]
+    look()
     page.click("#notice-cancel")
-    found.append(page.evaluate("axe.run()"))
+    look()
     page.click("#samples button >> nth=0")
     wait_for_faces(page, 3)
-    found.append(page.evaluate("axe.run()"))
+    look()
     wrong = [(each["id"], [node["html"] for node in each["nodes"]]) for run in found for each in run["violations"]]
     assert not wrong
 

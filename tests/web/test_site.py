@@ -46,19 +46,22 @@ def test_without_the_runtime_the_device_mode_is_not_offered(monkeypatch: pytest.
 
 
 @needs_runtime
-def test_static_files_are_complete_and_nothing_is_replaced_unasked(mien, tmp_path: Path):
-    code, out, _ = mien("web", tmp_path / "out")
-    assert code == 0
-    assert "README.txt" in out
-    about = json.loads((tmp_path / "out/site.json").read_text(encoding="utf-8"))
+def test_static_files_are_complete(site_folder: Path):
+    about = json.loads((site_folder / "site.json").read_text(encoding="utf-8"))
     assert about["server"] is False
+    assert [each["name"] for each in about["device"]["model"]["answers"]] == ["people", "fer2013"]
     for name in [*about["files"], *about["device_files"]]:
-        assert (tmp_path / "out" / name.split("?")[0]).stat().st_size > 0
-    assert "Content-Security-Policy" in (tmp_path / "out/README.txt").read_text(encoding="utf-8")
-    code, _, err = mien("web", tmp_path / "out")
-    assert code == 2
-    assert "--overwrite" in err
-    assert mien("web", tmp_path / "out", "--overwrite", "--model", "small")[0] == 0
+        assert (site_folder / name.split("?")[0]).stat().st_size > 0
+    assert "Content-Security-Policy" in (site_folder / "README.txt").read_text(encoding="utf-8")
+
+
+@needs_runtime
+def test_nothing_is_replaced_unasked(mien, tmp_path: Path):
+    (tmp_path / "site.json").write_text("mine")
+    code, _, err = mien("web", tmp_path)
+    assert (code, "--overwrite" in err, (tmp_path / "site.json").read_text()) == (2, True, "mine")
+    code, out, _ = mien("web", tmp_path, "--overwrite", "--model", "small")
+    assert (code, "README.txt" in out, json.loads((tmp_path / "site.json").read_text())["server"]) == (0, True, False)
 
 
 @needs_runtime

@@ -35,9 +35,19 @@ def registered(text: str | None) -> str | None:
         return str(registry.bundle(version).path)
 
 
-def registered_paths(names: list[str] | None) -> list[str] | None:
-    """Like `registered`, for an option that may be given again."""
+def registered_names(names: list[str] | None) -> list[str] | None:
+    """Like `registered`, for an argument that may be given again."""
     return [registered(name) or name for name in names] if names is not None else None
+
+
+def registered_path(path: Path | None) -> Path | None:
+    """Like `registered`, for an option that takes runs and weights beside models."""
+    return path and Path(registered(str(path)) or path)
+
+
+def registered_paths(paths: list[Path] | None) -> list[Path] | None:
+    """Like `registered_path`, for an option that may be given again."""
+    return [registered_path(path) or path for path in paths] if paths is not None else None
 
 
 def known_device(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import opened_registry
+from mien.cli.options import MODEL_HELP, opened_registry, registered
 from mien.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ mien registry promote faces@4 --alias canary --share 5"""
 
 
 def add(
-    bundle: Annotated[str, typer.Argument(help="The .onnx bundle to add, or a bundled model's name.")],
+    bundle: Annotated[str, typer.Argument(help=f"What to add. {MODEL_HELP}", callback=registered)],
     name: Annotated[str, typer.Option(help="The model's name; default: that of its manifest.")] = "",
     note: Annotated[str, typer.Option(help="A sentence about this version.")] = "",
     location: RegistryOption = "",

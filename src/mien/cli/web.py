@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import AnswerOption, PriorOption, PriorStrengthOption
+from mien.cli.options import MODEL_HELP, AnswerOption, PriorOption, PriorStrengthOption, registered
 from mien.cli.output import say
 
 
@@ -20,7 +20,7 @@ def web(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
     model: Annotated[
         str,
-        typer.Option("--model", help="The model that visitors' browsers run: a bundled one's name, or a .onnx file."),
+        typer.Option("--model", help=f"What visitors' browsers run. {MODEL_HELP}", callback=registered),
     ] = "default",
     answer: AnswerOption = None,
     prior: PriorOption = "training",

@@ -7,6 +7,7 @@ Millisecond-level Face Detector", 2023. `weights/face.md` describes the graph; `
 from __future__ import annotations
 
 from copy import copy
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -134,7 +135,9 @@ def _face(box: NDArray[np.float64], points: NDArray[np.float64], score: np.float
     return Face((x1, y1, x2, y2), min(float(score), 1.0), (a, b, c, d, e), "yunet")
 
 
+@cache
 def _load(path: Path, device: str = "cpu") -> Graph:
+    """The open graph: one for all detectors of this process, whatever faces they look for."""
     try:
         data = path.read_bytes()
         if not check_seal(data, str(path)):

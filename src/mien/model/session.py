@@ -70,14 +70,16 @@ class Session:
         """The classes of the answer that is given, in the order of its columns."""
         return self.answer.classes
 
-    def giving(self, answer: str | None) -> Session:
-        """The same open model, with another of its answers and the prior of its training; None: the default answer.
+    def giving(self, answer: str | None, prior: Prior | None = None) -> Session:
+        """The same open model, with another of its answers; None: the default answer, the prior of its training.
 
         Raises:
-            BundleError: the bundle has no such answer.
+            BundleError: the bundle has no such answer, or does not say which prior the answer learnt.
+            DatasetError: a prior that does not go with the answer's classes.
         """
         other = copy(self)
-        other.answer, other.prior, other._shift = self.manifest.answer(answer), Prior(), None
+        other.answer, other.prior = self.manifest.answer(answer), prior or Prior()
+        other._shift = other.prior.shift(other.answer, self.manifest.name)
         return other
 
     def each_answer(self) -> list[Session]:

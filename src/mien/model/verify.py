@@ -24,14 +24,21 @@ class Check:
     detail: str
 
 
-def verify_bundle(bundle: Bundle, threads: int = 0, device: str = "cpu") -> tuple[Check, ...]:
+def verify_bundle(
+    bundle: Bundle, threads: int = 0, device: str = "cpu", *, session: Session | None = None
+) -> tuple[Check, ...]:
     """Seal, weights, graph against manifest, golden vectors; on another device than the CPU also what runs there.
+
+    Args:
+        bundle: the model.
+        threads, providers: see `Session`.
+        session: the open bundle, where it is open already.
 
     Raises:
         BundleError: the graph does not load, or contradicts the manifest.
         DeviceError: the device cannot be used.
     """
-    session = Session(bundle, threads, device=device)
+    session = session or Session(bundle, threads, device=device)
     where = (Check("device", True, str(session.placement)),) if session.placement else ()
     return (
         Check(

@@ -31,10 +31,11 @@ class Overloaded(ServeError):
 
 @dataclass(slots=True)
 class Ticket:
-    """What one request holds."""
+    """What one request holds: pictures, bytes, and how many pictures beyond the room it may come in."""
 
     pictures: int
     size: int
+    beyond: int = 0
 
 
 class Gate:
@@ -53,17 +54,18 @@ class Gate:
         self._workers, self._queue, self._queue_bytes, self._metrics = workers, queue, queue_bytes, metrics
 
     @contextmanager
-    def admit(self, pictures: int, size: int) -> Generator[Ticket]:
+    def admit(self, pictures: int, size: int, *, urgent: bool = False) -> Generator[Ticket]:
         """Let a request in for the block, or not.
 
         Args:
             pictures: that it brings; as far as it is known.
             size: of its body, bytes; as far as it is known.
+            urgent: a camera's frame: one a worker may come where the queue is full of other pictures.
 
         Raises:
             Overloaded: no room.
         """
-        ticket = Ticket(0, 0)
+        ticket = Ticket(0, 0, self._workers if urgent else 0)
         self.grow(ticket, pictures, size)
         try:
             yield ticket
@@ -78,7 +80,7 @@ class Gate:
         """
         # Whatever others hold counts against the request; an idle server takes every request that is allowed at all.
         others = self.pictures - ticket.pictures
-        room = self._workers + self._queue
+        room = self._workers + self._queue + ticket.beyond
         if pictures and others and self.pictures + pictures > room:
             self._turn_away("pictures", f"{self.pictures} pictures are waiting, and {room} may")
         if size and self.size > ticket.size and self.size + size > self._queue_bytes:

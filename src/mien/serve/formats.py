@@ -36,23 +36,42 @@ def wanted_format(accept: str) -> str:
 
 def respond(answer: Answer, form: str) -> Response:
     """The answer in one of `FORMATS`; 422 if no picture could be read, 500 if that is the server's fault."""
-    status = _status(answer)
+    status, headers = _status(answer), _headers(answer)
     if form == JPEG and status == 200:
-        return Response(answer.pictures[0].jpeg, media_type=JPEG)
+        return Response(answer.pictures[0].jpeg, media_type=JPEG, headers=headers)
     rows = [row for picture in answer.pictures for row in picture.rows]
     if form == CSV:
-        classes = answer.serving.answer.classes
+        classes = answer.serving.manifest.answer(answer.wish.answer).classes
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(columns(classes))
         writer.writerows(list(flat(row, classes).values()) for row in rows)
-        return Response(text.getvalue().encode("utf-8", "backslashreplace"), status, media_type=f"{CSV}; charset=utf-8")
+        data = text.getvalue().encode("utf-8", "backslashreplace")
+        return Response(data, status, media_type=f"{CSV}; charset=utf-8", headers=headers)
     if form == LINES:
-        return Response("".join(map(json_line, rows)), status, media_type=LINES)
+        return Response("".join(map(json_line, rows)), status, media_type=LINES, headers=headers)
     failed = f'"error": {json.dumps(answer.pictures[0].error)}, ' if status != 200 else ""
     pictures = ", ".join(picture.json for picture in answer.pictures)
-    text = f'{{{failed}"model": {json.dumps(answer.serving.about())}, "pictures": [{pictures}]}}'
-    return Response(text, status, media_type=JSON)
+    manifest, wish = answer.serving.manifest, answer.wish
+    classes = {"classes": list(manifest.answer(wish.answer).classes)}
+    model = {**answer.serving.about(), **classes, **wish.about(manifest)}
+    text = f'{{{failed}"model": {json.dumps(model)}, "pictures": [{pictures}]}}'
+    return Response(text, status, media_type=JSON, headers=headers)
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    """What read the pictures, for the formats that have no other place for it."""
+    serving, wish = answer.serving, answer.wish.about(answer.serving.manifest)
+    found = {
+        "mien-model": f"{serving.name}@{serving.version}",
+        "mien-answer": wish["answer"],
+        "mien-prior": wish["prior"],
+    }
+    return {name: _ascii(value) for name, value in found.items() if value}
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _status(answer: Answer) -> int:

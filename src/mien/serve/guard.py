@@ -13,31 +13,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.serve.metrics import Metrics
+from mien.web import site
 
-CONTENT_SECURITY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "img-src 'self' blob: data:",
-        "media-src 'self' blob:",
-        "worker-src 'self' blob:",
-        "connect-src 'self' blob: data:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 HEADERS = {
-    "content-security-policy": CONTENT_SECURITY,
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-embedder-policy": "require-corp",
+    **{name.lower(): value for name, value in site.HEADERS.items()},
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
 }
-"""On every answer. The page needs the first four for threads in WebAssembly and to promise that nothing leaves it."""
+"""On every answer; the page's files bring their own content security policy, which allows what the page needs."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
@@ -148,7 +131,7 @@ class Guard:
         if self._is_other(origin):
             headers["access-control-allow-origin"] = origin
             headers["cross-origin-resource-policy"] = "cross-origin"
-            headers["access-control-expose-headers"] = "retry-after"
+            headers["access-control-expose-headers"] = "retry-after, mien-model, mien-answer, mien-prior"
             headers.add_vary_header("origin")
 
 

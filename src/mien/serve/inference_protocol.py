@@ -24,12 +24,13 @@ from mien.model.crop import Crops
 from mien.output.rows import utf8
 from mien.serve.bodies import check_count, read_body
 from mien.serve.problems import RequestProblem
-from mien.serve.reader import Picture, Wish
+from mien.serve.reader import Picture
 from mien.serve.routes import CLIENT_HEADER, gone_of
 from mien.serve.service import Service
 from mien.serve.serving import Serving
 from mien.serve.slot import Slot
 from mien.serve.tensors import HEADER_LENGTH, InferRequest, Tensor, answer_infer, parse_infer
+from mien.serve.wishes import Wish, parse_wish
 
 SUFFIX = "-pictures"
 MAX_CROPS = 1024
@@ -90,18 +91,21 @@ class ProtocolRoutes:
             (asked,) = await service.compute(
                 [partial(parse_infer, body, request.headers.get(HEADER_LENGTH))], gone_of(request), deadline
             )
+            wish = serving.filled(parse_wish(asked.parameters))
             if pictures:
                 files = _files(asked)
                 service.gate.grow(ticket, max(len(files) - 1, 0))
-                answer = await service.read(slot, serving, files, Wish(), gone_of(request), deadline)
+                answer = await service.read(slot, serving, files, wish, gone_of(request), deadline)
                 serving = answer.serving
                 texts = [utf8(json.dumps(picture.rows, ensure_ascii=False)).encode() for picture in answer.pictures]
                 tensors = [Tensor("readings", "BYTES", (len(texts),), texts)]
             else:
                 crops = _crops(asked, serving)
                 service.gate.grow(ticket, max(-(-len(crops) // CROPS_A_PICTURE) - 1, 0))
-                (tensors,) = await service.compute([partial(_classify, serving, crops)], gone_of(request), deadline)
-            data, headers = answer_infer(asked, slot.name + SUFFIX * pictures, str(serving.version), tensors)
+                job = partial(_classify, serving, crops, wish)
+                (tensors,) = await service.compute([job], gone_of(request), deadline)
+            name, about = slot.name + SUFFIX * pictures, wish.about(serving.manifest)
+            data, headers = answer_infer(asked, name, str(serving.version), tensors, about)
             return Response(data, headers=headers)
 
     def _find(self, request: Request) -> tuple[Slot, Serving, bool]:
@@ -127,7 +131,11 @@ def _metadata(slot: Slot, serving: Serving, *, pictures: bool) -> dict[str, obje
         "platform": "onnxruntime_onnx",
         "inputs": inputs,
         "outputs": outputs,
-        "parameters": {"classes": ",".join(serving.answer.classes), "sha256": serving.sha256},
+        "parameters": {
+            "classes": ",".join(serving.answer.classes),
+            "answers": ",".join(filter(None, (answer.name for answer in serving.manifest.all_answers))),
+            "sha256": serving.sha256,
+        },
     }
 
 
@@ -161,9 +169,9 @@ def _crops(asked: InferRequest, serving: Serving) -> Crops:
     return cast(Crops, tensor.values)
 
 
-def _classify(serving: Serving, crops: Crops) -> list[Tensor]:
+def _classify(serving: Serving, crops: Crops, wish: Wish) -> list[Tensor]:
     with serving.reader() as reader:
-        session = reader.recognizer.session
+        session = reader.session_for(wish)
         try:
             parts = [session.run(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
         except MienError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mien._version import __version__
 from mien.serve.options import MAX_FRAMES, MAX_PICTURES, ServeOptions
+from mien.serve.wishes import MAX_MIN_FACE, NAMES
 
 Part = dict[str, Any]
 
@@ -101,9 +102,16 @@ def _operation(
 
 
 def _read_parameters() -> list[Part]:
-    pixels = {"type": "number", "minimum": 1, "maximum": 100_000}
+    pixels = {"type": "number", "minimum": 1, "maximum": MAX_MIN_FACE}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    text = {"type": "string"}
+    prior = 'Mix of classes to expect: training, even, or shares as JSON, {"happy": 0.3, ...}.'
     return [
+        {"name": "answer", "in": "query", "schema": text, "description": "Which of the model's answers to give."},
+        {"name": "prior", "in": "query", "schema": text, "description": prior},
+        {"name": "prior_strength", "in": "query", "schema": share, "description": "How far to go to that mix."},
         {"name": "min_face", "in": "query", "schema": pixels, "description": "Smallest face wanted, pixels."},
+        {"name": "min_score", "in": "query", "schema": share, "description": "Least confidence of the detector."},
         {"name": "annotate", "in": "query", "schema": {"type": "boolean"}, "description": "Answer the drawn picture."},
         {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "NAME or NAME@VERSION."},
     ]
@@ -149,7 +157,7 @@ def _answer_schema() -> Part:
         "type": "object",
         "required": ["model", "pictures"],
         "properties": {
-            "model": _object("name", "version", "sha256", "classes"),
+            "model": _object("name", "version", "sha256", "classes", "answer", "prior"),
             "pictures": {"type": "array", "items": picture},
         },
     }
@@ -166,8 +174,17 @@ def _infer_schema() -> Part:
     return {
         "type": "object",
         "required": ["inputs"],
-        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor, "minItems": 1}},
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": _infer_parameters(),
+            "inputs": {"type": "array", "items": tensor, "minItems": 1},
+        },
     }
+
+
+def _infer_parameters() -> Part:
+    """What a request may choose; the protocol's own parameters go beside it."""
+    return {"type": "object", "description": f"Of the model: {', '.join(NAMES)}, as in /v1/read."}
 
 
 def _object(*required: str) -> Part:

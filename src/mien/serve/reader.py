@@ -1,4 +1,4 @@
-"""One worker's reader: bytes of a picture -> rows, by the library's own path."""
+"""One worker's reader: bytes of a picture -> rows, by the library's own path and with the request's wishes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from PIL import Image as PillowImage
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.errors import MediaError, MienError
 from mien.media.image import decode
-from mien.model.bundle import Bundle
-from mien.model.prior import Prior
+from mien.model.session import Session
 from mien.output.draw import JPEG_QUALITY, annotate
 from mien.output.rows import Row, rows_of, utf8
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
 from mien.serve.options import MAX_FRAMES
+from mien.serve.wishes import Wish
 
 DETECTORS_KEPT = 8
-"""Detectors with a smallest face of their own that each reader keeps."""
+"""Detectors with a smallest face or a least score of their own that each reader keeps."""
 
 _log = logging.getLogger("mien.serve")
 
@@ -36,14 +36,6 @@ class Picture:
     data: bytes
     source: str
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How pictures are to be read: the smallest face wanted (None: the server's), and whether drawn ones are wanted."""
-
-    min_face: float | None = None
-    draw: bool = False
 
 
 @dataclass(slots=True)
@@ -84,31 +76,45 @@ class DetectorChoice:
     turned: bool = False
     device: str = "cpu"
 
-    def make(self, min_face: float | None = None) -> Detector:
-        """A detector, with another smallest face if one is given."""
-        name = self.name or default_detector_name()
+    def make(self, min_face: float | None = None, min_score: float | None = None) -> Detector:
+        """A detector, with another smallest face or least score if one is given.
+
+        Raises:
+            DetectorError: this detector knows no such option.
+        """
         return make_detector(
-            name, min_face=min_face or self.min_face, min_score=self.min_score, turned=self.turned, device=self.device
+            self.name or default_detector_name(),
+            min_face=min_face or self.min_face,
+            min_score=self.min_score if min_score is None else min_score,
+            turned=self.turned,
+            device=self.device,
         )
 
 
 class Reader:
-    """A Recognizer for one thread at a time.
+    """A Recognizer for one thread at a time; the open model is shared by all of them.
+
+    Args:
+        model: whose model is read with.
+        detector: makes this reader's detectors.
 
     Raises:
-        MienError: the bundle or the detector cannot be used.
+        DetectorError: the detector cannot be used.
     """
 
-    def __init__(
-        self, bundle: Bundle, detector: DetectorChoice, max_pixels: int, answer: str | None = None,
-        prior: Prior | None = None,
-    ) -> None:  # fmt: skip
-        self.recognizer = Recognizer(
-            bundle, detector.make(), threads=1, max_pixels=max_pixels, answer=answer, prior=prior,
-            device=detector.device,
-        )  # fmt: skip
+    def __init__(self, model: Recognizer, detector: DetectorChoice) -> None:
+        self.recognizer = model.twin(detector.make())
+        self.session = model.session
         self._choice = detector
-        self._detectors: dict[float | None, Detector] = {None: self.recognizer.detector}
+        self._detectors: dict[tuple[float | None, float | None], Detector] = {(None, None): self.recognizer.detector}
+
+    def session_for(self, wish: Wish) -> Session:
+        """The open model, giving what is wished.
+
+        Raises:
+            MienError: the model cannot give that.
+        """
+        return self.session.giving(wish.answer, wish.prior) if wish.answer or wish.prior else self.session
 
     def warm_up(self) -> None:
         """Read an empty picture and an empty crop: what is slow the first time is slow now."""
@@ -122,7 +128,8 @@ class Reader:
         clock = self.recognizer.clock
         clock.seconds.clear()
         try:
-            self.recognizer.detector = self._detector(wish.min_face)
+            self.recognizer.detector = self._detector(wish.min_face, wish.min_score)
+            self.recognizer.session = self.session_for(wish)
             frames = clock.over("decode", self._frames(picture))
             for item in self.recognizer.read_all(frames, ahead=False):
                 _add(result, item)
@@ -155,12 +162,13 @@ class Reader:
         except MediaError as error:
             yield Failure(picture.source, read, str(error))
 
-    def _detector(self, min_face: float | None) -> Detector:
-        if min_face not in self._detectors:
+    def _detector(self, min_face: float | None, min_score: float | None) -> Detector:
+        wanted = (min_face, min_score)
+        if wanted not in self._detectors:
             if len(self._detectors) > DETECTORS_KEPT:
-                self._detectors.pop(next(key for key in self._detectors if key is not None))
-            self._detectors[min_face] = self._choice.make(min_face)
-        return self._detectors[min_face]
+                self._detectors.pop(next(key for key in self._detectors if key != (None, None)))
+            self._detectors[wanted] = self._choice.make(min_face, min_score)
+        return self._detectors[wanted]
 
 
 def _add(result: PictureResult, item: FrameReadings | Failure) -> None:

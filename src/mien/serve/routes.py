@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 
@@ -15,14 +14,12 @@ from mien.serve.canary import Canary
 from mien.serve.formats import JPEG, respond, wanted_format
 from mien.serve.openapi import document
 from mien.serve.problems import RequestProblem
-from mien.serve.reader import Wish
 from mien.serve.service import Gone, Service
 from mien.serve.slot import Slot
+from mien.serve.wishes import Wish, parse_wish
 
 CLIENT_HEADER = "x-client-id"
 """Names a client for the canary's share and for `/v1/live`; any text of the client's own choice."""
-
-MAX_MIN_FACE = 100_000.0
 
 
 def gone_of(request: Request) -> Gone:
@@ -54,11 +51,15 @@ class ReadRoutes:
 
     async def read(self, request: Request) -> Response:
         """Pictures -> rows."""
+        return await self._read(request, urgent=False)
+
+    async def _read(self, request: Request, *, urgent: bool) -> Response:
         options, gate = self.service.options, self.service.gate
         deadline = time.monotonic() + options.timeout_s
         form, wish, model = _asked(request)
         slot, serving = self.service.choose(model, request.headers.get(CLIENT_HEADER, ""))
-        with gate.admit(1, 0) as ticket:
+        wish = serving.filled(wish)
+        with gate.admit(1, 0, urgent=urgent) as ticket:
             body = await read_body(request, options, gate, ticket)
             pictures = await pictures_of(request, body)
             del body
@@ -67,7 +68,7 @@ class ReadRoutes:
             gate.grow(ticket, len(pictures) - 1)
             # The time for reading a body is the client's; the deadline is for the work.
             deadline = max(deadline, time.monotonic() + options.timeout_s / 2)
-            answer = await self.service.read(slot, serving, pictures, wish, gone_of(request), deadline)
+            answer = await self.service.read(slot, serving, pictures, wish, gone_of(request), deadline, urgent=urgent)
             for picture in answer.pictures:
                 gate.note(sum(picture.seconds.values()) - picture.seconds.get("wait", 0.0))
             if slot.canary and answer.serving is slot.canary.serving:
@@ -78,13 +79,13 @@ class ReadRoutes:
         """One frame of a camera. A client that names itself has one in flight; its next one is turned away at once."""
         client = request.headers.get(CLIENT_HEADER, "")
         if not client:
-            return await self.read(request)
+            return await self._read(request, urgent=True)
         if client in self._live:
             self.service.metrics.rejected.labels("live").inc()
             raise RequestProblem(429, "a frame of this client is being read; send the newest one when it is answered")
         self._live.add(client)
         try:
-            return await self.read(request)
+            return await self._read(request, urgent=True)
         finally:
             self._live.discard(client)
 
@@ -106,6 +107,7 @@ def about_slot(slot: Slot) -> dict[str, object]:
     shadow, canary = slot.shadow, slot.canary
     return {
         **slot.production.about(),
+        "answers": slot.production.answers(),
         "shadow": {**shadow.serving.about(), **shadow.state()} if shadow else None,
         "canary": _about_canary(canary) if canary else None,
         "refused": [{"role": r.role, "version": r.version, "why": r.why} for r in slot.refusals.values()],
@@ -128,12 +130,4 @@ def _asked(request: Request) -> tuple[str, Wish, str]:
     if annotate not in ("", "0", "1", "false", "true"):
         raise RequestProblem(422, f"annotate: expected true or false, found {annotate[:40]!r}")
     form = JPEG if annotate in ("1", "true") else wanted_format(request.headers.get("accept", ""))
-    min_face = None
-    if text := query.get("min_face", ""):
-        try:
-            min_face = float(text)
-        except ValueError:
-            min_face = math.nan
-        if not 1 <= min_face <= MAX_MIN_FACE:
-            raise RequestProblem(422, f"min_face: expected pixels from 1 to {MAX_MIN_FACE:g}, found {text[:40]!r}")
-    return form, Wish(min_face, draw=form == JPEG), query.get("model", "")
+    return form, parse_wish(dict(query), draw=form == JPEG), query.get("model", "")

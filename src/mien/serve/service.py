@@ -17,10 +17,12 @@ from mien.serve.admission import Gate
 from mien.serve.metrics import Metrics
 from mien.serve.options import ServeOptions
 from mien.serve.problems import ClientGone, RequestProblem, too_late
-from mien.serve.reader import DetectorChoice, Picture, PictureResult, Wish
+from mien.serve.reader import DetectorChoice, Picture, PictureResult
 from mien.serve.serving import Serving, load_serving
 from mien.serve.slot import Refusal, Slot
 from mien.serve.sources import FileSource, RegistrySource, Source
+from mien.serve.wishes import Wish
+from mien.serve.workers import WorkerPool
 
 if TYPE_CHECKING:
     from mien.registry import Registry
@@ -38,9 +40,10 @@ class Busy(ServeError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request gets: which version read its pictures, and what it read."""
+    """What a request gets: which version read its pictures, how, and what it read."""
 
     serving: Serving
+    wish: Wish
     pictures: tuple[PictureResult, ...]
 
 
@@ -60,7 +63,7 @@ class Service:
         self.slots: dict[str, Slot] = {}
         self.state = "starting"
         self.registry: Registry | None = None
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-worker")
+        self._pool = WorkerPool(workers)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="mien-loader")
         self._busy = False
         self._poller: asyncio.Task[None] | None = None
@@ -113,7 +116,15 @@ class Service:
             raise RequestProblem(404, str(error) if number.isdecimal() else f"{model}: expected NAME@3") from None
 
     async def read(
-        self, slot: Slot, serving: Serving, pictures: Sequence[Picture], wish: Wish, gone: Gone, deadline: float
+        self,
+        slot: Slot,
+        serving: Serving,
+        pictures: Sequence[Picture],
+        wish: Wish,
+        gone: Gone,
+        deadline: float,
+        *,
+        urgent: bool = False,
     ) -> Answer:
         """Read pictures, each in a worker of its own.
 
@@ -122,20 +133,21 @@ class Service:
             pictures, wish: what to read, and how.
             gone: tells that nobody waits any more.
             deadline: of `time.monotonic`; a picture that has not begun by then is not read.
+            urgent: a camera's frame goes before other pictures; see `WorkerPool`.
 
         Raises:
             RequestProblem: 504, too late.
             ClientGone: nobody waits.
         """
         jobs = [partial(self._read_one, slot, serving, picture, wish, time.perf_counter()) for picture in pictures]
-        results = await self.compute(jobs, gone, deadline, after=partial(_show_shadow, slot))
+        results = await self.compute(jobs, gone, deadline, after=partial(_show_shadow, slot, wish), urgent=urgent)
         canary = slot.canary
         if canary and (why := canary.verdict()):
             self._stop_canary(slot, why)
         if serving is not slot.production and any(result.ours for result in results):
             # A canary's faults are not the clients': production answers.
-            return await self.read(slot, slot.production, pictures, wish, gone, deadline)
-        return Answer(serving, tuple(results))
+            return await self.read(slot, slot.production, pictures, wish, gone, deadline, urgent=urgent)
+        return Answer(serving, wish, tuple(results))
 
     async def compute(
         self,
@@ -143,6 +155,8 @@ class Service:
         gone: Gone,
         deadline: float,
         after: Callable[[Future[T]], None] | None = None,
+        *,
+        urgent: bool = False,
     ) -> list[T]:
         """Run jobs in the workers, and wait for all of them, for the deadline, or for the client to go away.
 
@@ -150,12 +164,14 @@ class Service:
             jobs: each runs in one worker.
             gone, deadline: see `read`.
             after: called in the worker with each finished job, once its result was handed over.
+            urgent: see `read`.
 
         Raises:
             RequestProblem: 504, too late.
             ClientGone: nobody waits.
         """
-        futures = [self._pool.submit(_unless_late, job, deadline, self.options.timeout_s) for job in jobs]
+        late = partial(_unless_late, deadline=deadline, timeout_s=self.options.timeout_s)
+        futures = [self._pool.submit(partial(late, job), urgent=urgent) for job in jobs]
         waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
         for future in futures:
             if after:
@@ -281,7 +297,7 @@ class Service:
 
     def _close(self) -> None:
         self._loader.shutdown(cancel_futures=True)
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
         for slot in self.slots.values():
             slot.close()
         if self.registry:
@@ -294,7 +310,7 @@ def _unless_late(job: Callable[[], T], deadline: float, timeout_s: float) -> T:
     return job()
 
 
-def _show_shadow(slot: Slot, future: Future[PictureResult]) -> None:
+def _show_shadow(slot: Slot, wish: Wish, future: Future[PictureResult]) -> None:
     """Runs in the worker after the answer was handed over, so that no answer waits for the shadow."""
     if future.cancelled() or future.exception():
         return
@@ -302,7 +318,7 @@ def _show_shadow(slot: Slot, future: Future[PictureResult]) -> None:
     readings, result.readings = result.readings, []
     if shadow:
         try:
-            shadow.see(readings)
+            shadow.see(readings, wish)
         except Exception:
             _log.exception("the shadow could not take a picture")
 

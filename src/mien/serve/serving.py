@@ -6,14 +6,16 @@ import hashlib
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mien.errors import BundleError
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer, Manifest
 from mien.model.prior import Prior
 from mien.model.verify import verify_bundle
+from mien.pipeline import Recognizer
 from mien.serve.reader import DetectorChoice, Reader
+from mien.serve.wishes import Wish
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,30 @@ class Serving:
             "prior": str(self.prior),
         }
 
+    def filled(self, wish: Wish) -> Wish:
+        """The wish with this server's answer and prior where the request names none.
+
+        Raises:
+            BundleError: there is no such answer, or its prior is not known.
+            DatasetError: the prior does not go with the answer's classes.
+        """
+        filled = replace(wish, answer=wish.answer or self.answer.name or None, prior=wish.prior or self.prior)
+        (filled.prior or self.prior).shift(self.manifest.answer(filled.answer), self.manifest.name)
+        return filled
+
+    def answers(self) -> list[dict[str, object]]:
+        """What a request may choose between, the default first."""
+        others = (answer for answer in self.manifest.all_answers if answer != self.answer)
+        return [
+            {
+                "name": answer.name or None,
+                "meaning": answer.meaning,
+                "classes": list(answer.classes),
+                "has_prior": bool(answer.prior),
+            }
+            for answer in (self.answer, *others)
+        ]
+
 
 def load_serving(
     bundle: Bundle, name: str, version: int, *, workers: int, detector: DetectorChoice, max_pixels: int,
@@ -69,11 +95,15 @@ def load_serving(
         DetectorError: the detector cannot be used here.
         DeviceError: the device cannot.
     """
-    checks = verify_bundle(bundle, 1, detector.device)
+    model = Recognizer(
+        bundle, detector.make(), threads=1, max_pixels=max_pixels, answer=answer, prior=prior, device=detector.device
+    )
+    checks = verify_bundle(bundle, 1, detector.device, session=model.session)
     failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
     if failed:
         raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")
-    readers = deque(Reader(bundle, detector, max_pixels, answer, prior) for _ in range(workers))
+    # A session with one thread runs in the thread that calls it, so that the workers can share it.
+    readers = deque(Reader(model, detector) for _ in range(workers))
     for reader in readers:
         reader.warm_up()
     manifest = bundle.manifest

@@ -13,6 +13,7 @@ from mien.model.crop import Crops, cut
 from mien.records import Expression, FrameReadings
 from mien.serve.metrics import Metrics
 from mien.serve.serving import Serving
+from mien.serve.wishes import Wish
 
 WAITING = 64
 """Frames that may wait for the shadow; more are dropped and counted."""
@@ -23,6 +24,7 @@ _log = logging.getLogger("mien.serve")
 @dataclass(frozen=True, slots=True)
 class _Seen:
     crops: Crops
+    wish: Wish
     expressions: tuple[Expression, ...]
 
 
@@ -38,8 +40,8 @@ class Shadow:
         self._thread = threading.Thread(target=self._work, name="mien-shadow", daemon=True)
         self._thread.start()
 
-    def see(self, readings: Sequence[FrameReadings]) -> None:
-        """Take the crops of what production read; drop them if the shadow is behind. Never waits."""
+    def see(self, readings: Sequence[FrameReadings], wish: Wish) -> None:
+        """Take the crops of what production read, and how it read; drop them if the shadow is behind. Never waits."""
         manifest = self.serving.manifest
         for item in readings:
             if not item.readings:
@@ -50,7 +52,7 @@ class Shadow:
                 continue
             faces = [reading.face for reading in item.readings]
             crops = cut(item.frame.pixels, faces, manifest.crop, manifest.input)
-            self._queue.put(_Seen(crops, tuple(reading.expression for reading in item.readings)))
+            self._queue.put(_Seen(crops, wish, tuple(reading.expression for reading in item.readings)))
 
     def state(self) -> dict[str, object]:
         """Counts so far, for people; `/metrics` has the same for machines."""
@@ -75,7 +77,8 @@ class Shadow:
         while (seen := self._queue.get()) is not None:
             try:
                 with self.serving.reader() as reader:
-                    answers = classify(reader.recognizer.session, seen.crops)
+                    session = reader.session_for(seen.wish)
+                    answers = classify(session, seen.crops)
                 for theirs, mine in zip(seen.expressions, answers, strict=True):
                     self._compare(theirs, mine)
             except Exception:

@@ -43,12 +43,14 @@ class InferRequest:
         inputs: by name.
         outputs: wanted name -> whether as binary data; empty: all, as `binary` says.
         binary: whether outputs that are not named are to be binary.
+        parameters: of the request; what is not the protocol's is the model's.
     """
 
     id: str
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, bool]
     binary: bool
+    parameters: Mapping[str, object]
 
 
 def parse_infer(body: bytes, header_length: str | None) -> InferRequest:
@@ -82,13 +84,16 @@ def parse_infer(body: bytes, header_length: str | None) -> InferRequest:
     request_id = document.get("id", "")
     if not isinstance(request_id, str):
         raise _bad("id: expected text")
-    return InferRequest(request_id, inputs, outputs, bool(_parameters(document).get("binary_data_output", False)))
+    parameters = _parameters(document)
+    return InferRequest(request_id, inputs, outputs, bool(parameters.get("binary_data_output", False)), parameters)
 
 
 def answer_infer(
-    request: InferRequest, model: str, version: str, tensors: Sequence[Tensor]
+    request: InferRequest, model: str, version: str, tensors: Sequence[Tensor], about: Mapping[str, str | None]
 ) -> tuple[bytes, dict[str, str]]:
     """The body and the headers of an infer response, with the outputs that are wanted as they are wanted.
+
+    `about` says how the model was asked, as the response's parameters.
 
     Raises:
         RequestProblem: 400, an output that there is not.
@@ -112,7 +117,9 @@ def answer_infer(
         else:
             entry["data"] = tensor.values.ravel().tolist()
         entries.append(entry)
-    document = {"model_name": model, "model_version": version, "outputs": entries}
+    parameters = {name: value for name, value in about.items() if value is not None}
+    document: dict[str, object] = {"model_name": model, "model_version": version, "outputs": entries}
+    document |= {"parameters": parameters} if parameters else {}
     head = json.dumps(document | ({"id": request.id} if request.id else {})).encode()
     if not tail:
         return head, {"content-type": "application/json"}

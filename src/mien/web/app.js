@@ -9,7 +9,7 @@ import { Live } from "./live.js";
 import "./picture.js";
 import { ServerReader, readUrl } from "./server_reader.js";
 import "./timeline.js";
-import { percent, plural } from "./words.js";
+import { DEFAULT_SCORE, answerTitle, percent, plural } from "./words.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
 /** @typedef {import("./types.js").Answer} Answer */
@@ -17,7 +17,6 @@ import { percent, plural } from "./words.js";
 /** @typedef {import("./types.js").Reader} Reader */
 
 const THUMBNAIL = 112;
-const DEFAULT_SCORE = 0.8;
 
 /** @type {import("./types.js").Site} */
 const site = await (await fetch("site.json")).json();
@@ -33,6 +32,7 @@ const state = {
   selected: /** @type {number | null} */ (null),
   minFace: /** @type {number | null} */ (null),
   minScore: DEFAULT_SCORE,
+  choice: /** @type {import("./types.js").Choice} */ ({ answer: null, prior: null, strength: 1 }),
   live: /** @type {Live | null} */ (null),
   liveAnswer: /** @type {Answer | null} */ (null),
   busy: false,
@@ -54,10 +54,16 @@ function setMode(mode) {
       ? "Pictures stay in this browser. Nothing is sent."
       : `Pictures go to ${location.host} to be read. They are not stored.`;
   $("trials").hidden = true;
-  if (state.reader instanceof ServerReader) showTrials(state.reader);
+  showModel();
   if (state.reader instanceof DeviceReader) {
     state.reader.ready().then(keepOffline, (error) => say(error.message, true));
   }
+}
+
+/** What the reader's model can be asked for, and what runs beside it. */
+function showModel() {
+  showChoices();
+  if (state.reader instanceof ServerReader) showTrials(state.reader);
 }
 
 /** @param {ServerReader} reader */
@@ -65,6 +71,36 @@ async function showTrials(reader) {
   const text = await reader.trials();
   $("trials").textContent = text;
   $("trials").hidden = !text || state.reader !== reader;
+}
+
+/** Offer what the model can be asked for; what it cannot give is taken back. */
+async function showChoices() {
+  const { reader } = state;
+  const kinds = await reader.answers();
+  if (state.reader !== reader) return;
+  const known = kinds.some(({ name }) => name === state.choice.answer);
+  if (!known) state.choice.answer = null;
+  $("answer").replaceChildren(...kinds.map(({ name, meaning }, index) => h("option", { value: index ? (name ?? "") : "", title: meaning, text: answerTitle(name) })));
+  $("answer").value = state.choice.answer ?? "";
+  const leans = kinds.some(({ hasPrior }) => hasPrior);
+  if (!leans) Object.assign(state.choice, { prior: null, strength: 1 });
+  const prior = kinds[0]?.prior ?? "training";
+  $("prior").options[0].textContent = prior === "training" ? "As common as in training" : `As set here: ${prior}`;
+  $("prior").value = state.choice.prior ? String(state.choice.strength) : "0";
+  for (const [id, hidden] of Object.entries({ answer: kinds.length < 2, prior: !leans })) document.querySelector(`label[for=${id}]`)?.toggleAttribute("hidden", ($(id).hidden = hidden));
+  $("ask").hidden = kinds.length < 2 && !leans;
+}
+
+/** Read everything again as was chosen. */
+function changeChoice() {
+  const strength = Number($("prior").value);
+  state.choice = { answer: $("answer").value || null, prior: strength ? "even" : null, strength: strength || 1 };
+  readAgain();
+}
+
+function readAgain() {
+  for (const picture of state.pictures) picture.status = "waiting";
+  work();
 }
 
 /**
@@ -115,7 +151,7 @@ let count = 0;
 
 /** @param {Blob} file @param {string} name @returns {Picture} */
 function newPicture(file, name) {
-  return { id: count++, name, file, status: "waiting", width: 0, height: 0, rows: [], error: null, model: null, ms: 0, minFace: null, mode: state.reader?.mode ?? "device", thumbnail: null };
+  return { id: count++, name, file, status: "waiting", width: 0, height: 0, rows: [], error: null, model: null, ms: 0, minFace: null, choice: state.choice, mode: state.reader?.mode ?? "device", thumbnail: null };
 }
 
 /** Read what waits, the chosen picture first. */
@@ -143,17 +179,21 @@ function summarize() {
 
 /** @param {Picture} picture */
 async function readOne(picture) {
-  const { reader, minFace } = state;
+  const { reader, minFace, choice } = state;
   if (!reader) return void (picture.status = "failed");
   picture.status = "reading";
   picture.mode = reader.mode;
-  picture.minFace = minFace;
+  Object.assign(picture, { minFace, choice });
+  const again = () => picture.status !== "reading"; // something else was chosen meanwhile
   try {
-    const answer = await reader.read(picture.file, picture.name, { minFace });
+    const answer = await reader.read(picture.file, picture.name, { minFace, choice });
+    if (again()) return;
+    if (reader instanceof ServerReader && !reader.told) showModel(); // it wanted its token first
     Object.assign(picture, { status: "done", width: answer.width, height: answer.height, rows: answer.rows, model: answer.model, ms: answer.ms, error: null });
     if (picture === state.current) announce(picture);
     picture.thumbnail ??= await createImageBitmap(picture.file).then(thumbnail, () => null);
   } catch (error) {
+    if (again()) return;
     Object.assign(picture, { status: "failed", rows: [], error: /** @type {Error} */ (error).message });
     if (picture === state.current) say(`${picture.name}: ${picture.error}`, true);
   }
@@ -255,7 +295,7 @@ function renderFaces(rows, model, message, width, height) {
   $("min-score-value").textContent = percent(state.minScore);
   const mode = state.liveAnswer ? state.reader.mode : state.current?.mode;
   $("model").textContent = model
-    ? `Read ${mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
+    ? `Read ${mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${model.answer ? `, answer ${model.answer}` : ""}${model.prior && model.prior !== "training" ? `, prior ${model.prior}` : ""}${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
     : "";
 }
 
@@ -316,6 +356,7 @@ function startLive(video, name, kind) {
     name, kind,
     reader: () => state.reader,
     minFace: () => state.minFace,
+    choice: () => state.choice,
     frame: showFrame,
     failed: (error, final) => {
       if (final) stopLive();
@@ -409,9 +450,11 @@ const keepers = /** @type {Record<string, () => unknown>} */ ({
 /** @param {"curl" | "python"} kind */
 async function copy(kind) {
   const { current, minFace } = state;
+  const choice = current?.choice ?? state.choice;
+  const minScore = state.minScore === DEFAULT_SCORE ? null : state.minScore;
   const model = current?.model ?? state.liveAnswer?.model;
   const mode = current?.mode ?? state.reader.mode;
-  const text = snippets({ mode, name: current?.name ?? "frame.jpg", type: current?.file.type ?? "image/jpeg", url: readUrl(minFace), model: model?.name ?? "default", minFace })[kind];
+  const text = snippets({ mode, name: current?.name ?? "frame.jpg", type: current?.file.type ?? "image/jpeg", url: readUrl({ minFace, minScore, choice }), model: model?.name ?? "default", minFace, minScore, choice })[kind];
   try {
     await navigator.clipboard.writeText(text);
     say(`Copied: ${text.split("\n")[0]}${text.includes("\n") ? " …" : ""}`);
@@ -441,6 +484,7 @@ function wire() {
   $("timeline").addEventListener("seek", (/** @type {CustomEvent} */ event) => {
     if (state.live?.plan.kind === "video") state.live.video.currentTime = event.detail;
   });
+  for (const id of ["answer", "prior"]) $(id).onchange = changeChoice;
   wireSliders();
   wireDrops();
   for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", () => changeMode(/** @type {HTMLInputElement} */ (radio).value));
@@ -494,8 +538,7 @@ function wireDrops() {
 function changeMode(mode) {
   localStorage.setItem("mode", mode);
   setMode(mode);
-  for (const picture of state.pictures) picture.status = "waiting";
-  work();
+  readAgain();
 }
 
 function showSamples() {

@@ -41,6 +41,10 @@ export class DeviceReader {
     return this.#ready;
   }
 
+  async answers() {
+    return this.site.model.answers.map(({ name, meaning, prior, even }) => ({ name, meaning, prior, hasPrior: even !== null }));
+  }
+
   /** @param {Blob} file @param {string} name @param {Options} options */
   read(file, name, options) {
     return this.#ask({ picture: file, name, ...options });

@@ -85,16 +85,23 @@ const path = (name) => (name.startsWith("-") ? `./${name}` : name);
 
 /**
  * The request just made, as a command and as Python.
- * @param {{mode: "server" | "device", name: string, type: string, url: string, model: string, minFace: number | null}} request
+ * @param {{mode: "server" | "device", name: string, type: string, url: string, model: string, minFace: number | null,
+ *   minScore: number | null, choice: import("./types.js").Choice}} request  null: the default
  * @returns {{curl: string, python: string}}
  */
-export function snippets({ mode, name, type, url, model, minFace }) {
-  const [file, size] = [path(name), minFace === null ? "" : `, min_face=${minFace}`];
+export function snippets({ mode, name, type, url, model, minFace, minScore, choice }) {
+  const file = path(name);
   if (mode === "device") {
-    const option = minFace === null ? "" : ` --min-face ${minFace}`;
+    const { answer, prior, strength } = choice;
+    const asked = { min_face: minFace, answer, prior, prior_strength: prior && strength < 1 ? strength : null };
+    const given = Object.entries(asked).filter(([, value]) => value !== null);
+    const options = [...given, ...(minScore === null ? [] : [["min_score", minScore]])].map(([key, value]) => ` --${String(key).replaceAll("_", "-")} ${value}`).join("");
+    // A Recognizer takes a detector's score with the detector.
+    const detector = minScore === null ? "" : `, detector=make_detector("yunet", ${minFace === null ? "" : `min_face=${minFace}, `}min_score=${minScore})`;
+    const named = given.filter(([key]) => !(detector && key === "min_face")).map(([key, value]) => `, ${key}=${JSON.stringify(value)}`).join("");
     return {
-      curl: `mien predict ${shell(file)} --model ${shell(model)}${option} --json`,
-      python: `from mien import Recognizer\n\nfor reading in Recognizer(${JSON.stringify(model)}${size}).read(${JSON.stringify(file)}):\n    print(reading.face.box_xyxy, reading.expression.label, reading.expression.confidence)\n`,
+      curl: `mien predict ${shell(file)} --model ${shell(model)}${options} --json`,
+      python: `from mien import Recognizer\n${detector && "from mien.detect import make_detector\n"}\nfor reading in Recognizer(${JSON.stringify(model)}${detector}${named}).read(${JSON.stringify(file)}):\n    print(reading.face.box_xyxy, reading.expression.label, reading.expression.confidence)\n`,
     };
   }
   const kind = type || "application/octet-stream";

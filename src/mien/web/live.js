@@ -21,7 +21,7 @@ export class Live {
 
   /**
    * @param {HTMLVideoElement} video  playing, or about to
-   * @param {{name: string, kind: "camera" | "video", reader: () => Reader, minFace: () => number | null,
+   * @param {{name: string, kind: "camera" | "video", reader: () => Reader, minFace: () => number | null, choice: () => import("./types.js").Choice,
    *   frame: (answer: Answer, time: number) => void, failed: (error: Error, final: boolean) => void, ended: () => void}} plan
    */
   constructor(video, plan) {
@@ -78,7 +78,7 @@ export class Live {
   async #readFrame(time) {
     const bitmap = await createImageBitmap(this.video);
     const minFace = this.plan.minFace() ?? Math.max(20, Math.round(this.plan.reader().liveMinFace * Math.max(bitmap.width, bitmap.height)));
-    const answer = await this.plan.reader().live(bitmap, this.plan.name, { minFace });
+    const answer = await this.plan.reader().live(bitmap, this.plan.name, { minFace, choice: this.plan.choice() });
     if (this.#stopped) return;
     this.#ends.push(performance.now());
     if (this.#ends.length > RATE_WINDOW) this.#ends.shift();

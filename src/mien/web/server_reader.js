@@ -1,6 +1,6 @@
 /** Reads pictures on the server, by `/v1/read` and `/v1/live`. The only module of the page that sends a picture. */
 
-import { percent, plural } from "./words.js";
+import { LEAST_SCORE, percent, plural } from "./words.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Options} Options */
@@ -26,6 +26,9 @@ export class ServerReader {
   mode = /** @type {const} */ ("server");
   liveMinFace = 1 / 16;
 
+  /** Whether the server has said what its models are. */
+  told = false;
+
   #token = "";
 
   /**
@@ -39,7 +42,7 @@ export class ServerReader {
 
   /** @param {Blob} file @param {string} name @param {Options} options */
   async read(file, name, options) {
-    return this.#ask(readUrl(options.minFace), file, name);
+    return this.#ask(readUrl({ ...options, minScore: LEAST_SCORE }), file, name);
   }
 
   /** @param {ImageBitmap} bitmap @param {string} name @param {Options} options @returns {Promise<Answer>} */
@@ -47,7 +50,7 @@ export class ServerReader {
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
     /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(bitmap, 0, 0);
     const jpeg = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
-    return { ...(await this.#ask(readUrl(options.minFace, "v1/live"), jpeg, name)), bitmap };
+    return { ...(await this.#ask(readUrl({ ...options, minScore: LEAST_SCORE }, "v1/live"), jpeg, name)), bitmap };
   }
 
   /** @param {string} url @param {Blob} body @param {string} name @returns {Promise<Answer>} */
@@ -65,8 +68,20 @@ export class ServerReader {
 
   /** What runs beside the version that answers; "" where nothing does or the server does not say. */
   async trials() {
+    return besides(await this.#models());
+  }
+
+  /** What the server's first model can be asked for; nothing where the server does not say: it may want a token first. */
+  async answers() {
+    const [model] = await this.#models();
+    return (model?.answers ?? []).map((/** @type {any} */ { name, meaning, has_prior }) => ({ name, meaning, prior: model.prior, hasPrior: has_prior }));
+  }
+
+  /** @returns {Promise<any[]>} */
+  async #models() {
     const response = await fetch(new URL("v1/models", document.baseURI), { headers: this.#headers() }).catch(() => null);
-    return besides(response?.ok ? await response.json().catch(() => null) : null);
+    this.told = Boolean(response?.ok);
+    return (response?.ok ? await response.json().catch(() => null) : null)?.models ?? [];
   }
 
   /** @returns {Record<string, string>} */
@@ -94,22 +109,24 @@ export class ServerReader {
 }
 
 /**
- * Where a picture is sent.
- * @param {number | null} minFace
+ * Where a picture is sent, with all that is asked for and is not the server's default.
+ * @param {Options & {minScore: number | null}} options
  * @param {string} [route]
  */
-export function readUrl(minFace, route = "v1/read") {
+export function readUrl({ minFace, minScore, choice }, route = "v1/read") {
   const url = new URL(route, document.baseURI);
-  if (minFace !== null) url.searchParams.set("min_face", String(minFace));
+  const { answer, prior, strength } = choice;
+  const asked = { min_face: minFace, min_score: minScore, answer, prior, prior_strength: prior && strength < 1 ? strength : null };
+  for (const [name, value] of Object.entries(asked)) if (value !== null) url.searchParams.set(name, String(value));
   return url.href;
 }
 
 /**
  * What the server runs beside the version that answers, in sentences.
- * @param {any} answer  of `/v1/models`
+ * @param {any[]} models  of `/v1/models`
  */
-function besides(answer) {
-  const texts = (answer?.models ?? []).flatMap((/** @type {any} */ model) => [
+function besides(models) {
+  const texts = models.flatMap((/** @type {any} */ model) => [
     model.canary && `Version ${model.canary.version} of ${model.name} is tried on ${percent(model.canary.share)} of the requests.`,
     model.shadow && `Version ${model.shadow.version} of ${model.name} runs unseen beside it: it disagreed on ${model.shadow.disagreements ?? 0} of ${plural(model.shadow.faces ?? 0, "face")}.`,
   ]);

@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from mien._version import __version__
-from mien.errors import BundleError
+from mien.errors import BundleError, MienError
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.manifest import Answer
-from mien.model.prior import Prior
+from mien.model.prior import EVEN, Prior
 
 PAGE = (
     "index.html", "style.css", "icon.svg", "app.js", "crop.js", "detector.js", "device_reader.js", "dom.js", "faces.js",
@@ -119,7 +120,6 @@ def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict
     """What `site.json` says of the device mode, and its files."""
     answer = bundle.manifest.answer(answer_name)
     _check_for_browsers(bundle, answer)
-    shift = prior.shift(answer, bundle.manifest.name)
     runtime = _runtime()
     detector = _folder("weights") / DETECTOR
     files: dict[str, Path | bytes] = {f"onnxruntime/{name}": path for name, path in runtime.items()}
@@ -131,7 +131,6 @@ def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict
         return {"file": f"{name}?v={_version(content)}", "bytes": size}
 
     manifest = bundle.manifest.model_dump(mode="json", include={"input", "crop"})
-    manifest |= answer.model_dump(mode="json", include={"classes", "outputs", "calibration"})
     about: dict[str, object] = {
         "script": entry("onnxruntime/ort.wasm.min.mjs"),
         "glue": entry("onnxruntime/ort-wasm-simd-threaded.mjs"),
@@ -141,14 +140,41 @@ def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict
             **entry("models/expression.onnx"),
             "name": bundle.manifest.name,
             "sha256": hashlib.sha256(bundle.model).hexdigest(),
-            "answer": answer.name or None,
-            "output": answer.outputs.probabilities,
-            "prior": str(prior),
-            "factors": None if shift is None else np.exp(shift, dtype=np.float64).tolist(),
+            "answers": _answers(bundle, answer, prior),
             "manifest": manifest,
         },
     }
     return about, files
+
+
+def _answers(bundle: Bundle, default: Answer, prior: Prior) -> list[dict[str, object]]:
+    """What a visitor may choose between, the default first: names, outputs, and factors that shift to a prior.
+
+    Raises:
+        MienError: the default answer does not go with the prior.
+    """
+    others = [answer for answer in bundle.manifest.all_answers if answer != default and answer.outputs.probabilities]
+    listed = [_about_answer(bundle, default, prior)]
+    for answer in others:
+        with suppress(MienError):  # one that does not go with the prior is not offered
+            listed.append(_about_answer(bundle, answer, prior))
+    return listed
+
+
+def _about_answer(bundle: Bundle, answer: Answer, prior: Prior) -> dict[str, object]:
+    def factors(wanted: Prior) -> list[float] | None:
+        shift = wanted.shift(answer, bundle.manifest.name)
+        return None if shift is None else np.exp(shift, dtype=np.float64).tolist()
+
+    return {
+        "name": answer.name or None,
+        "meaning": answer.meaning,
+        "classes": list(answer.classes),
+        "output": answer.outputs.probabilities,
+        "prior": str(prior),
+        "factors": factors(prior),
+        "even": factors(Prior(EVEN)) if answer.prior else None,
+    }
 
 
 def _check_for_browsers(bundle: Bundle, answer: Answer) -> None:

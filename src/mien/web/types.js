@@ -28,6 +28,7 @@
  * @property {string} sha256
  * @property {string[]} classes
  * @property {string | null} [answer]  "people": the probabilities are shares of people
+ * @property {string} [prior]  the mix of classes expected; "training" as it was learnt
  *
  * @typedef {object} Answer
  * @property {Model} model
@@ -38,11 +39,24 @@
  * @property {ImageBitmap} [bitmap]  the frame that was read, where the reader was given one
  * @property {{detect: number, classify: number}} [parts]  milliseconds, on this device
  *
+ * @typedef {object} Choice  which answer, leaning to which mix of classes
+ * @property {string | null} answer  null: the model's default
+ * @property {"even" | null} prior  null: the default one
+ * @property {number} strength  how far to go to that mix, 0..1
+ *
  * @typedef {object} Options
  * @property {number | null} minFace  smallest face, pixels; null: automatic
+ * @property {Choice} choice
+ *
+ * @typedef {object} AnswerKind  what a model can be asked for
+ * @property {string | null} name
+ * @property {string} meaning
+ * @property {boolean} hasPrior  whether it can lean to another mix
+ * @property {string} prior  the default one
  *
  * @typedef {object} Reader
  * @property {"server" | "device"} mode
+ * @property {() => Promise<AnswerKind[]>} answers  the default first; none where nobody can say
  * @property {number} liveMinFace  share of a frame's longer side that the smallest face takes in live pictures
  * @property {(file: Blob, name: string, options: Options) => Promise<Answer>} read
  * @property {(bitmap: ImageBitmap, name: string, options: Options) => Promise<Answer>} live  takes the bitmap and gives it back
@@ -59,15 +73,25 @@
  * @property {Model | null} model
  * @property {number} ms
  * @property {number | null} minFace  what it was read with
+ * @property {Choice} choice  what it was read with
  * @property {"server" | "device"} mode
  * @property {HTMLCanvasElement | null} thumbnail
+ *
+ * @typedef {object} DeviceAnswer
+ * @property {string | null} name
+ * @property {string} meaning
+ * @property {string[]} classes
+ * @property {string} output  of the graph
+ * @property {string} prior  the default one
+ * @property {number[] | null} factors  that lead to it
+ * @property {number[] | null} even  that lead to an even prior; null where the model does not say what it learnt
  *
  * @typedef {object} DeviceSite
  * @property {{file: string, bytes: number}} script  ONNX Runtime Web
  * @property {{file: string, bytes: number}} glue
  * @property {{file: string, bytes: number}} wasm
  * @property {{file: string, bytes: number}} detector
- * @property {{file: string, bytes: number, name: string, sha256: string, answer: string | null, output: string, factors: number[] | null, manifest: any}} model
+ * @property {{file: string, bytes: number, name: string, sha256: string, manifest: any, answers: DeviceAnswer[]}} model
  *
  * @typedef {object} Site
  * @property {string} version

@@ -43,6 +43,27 @@ const UNSURE_BELOW = 0.5;
  */
 export const unsure = (row) => (typeof row.unsure === "number" ? row.unsure === 1 : row.confidence < UNSURE_BELOW);
 
+/** Faces of which the detector is less sure are never asked for; the page's slider begins here. */
+export const LEAST_SCORE = 0.5;
+
+/** Of which the detector must be as sure where nobody says (mien.detect.yunet.DEFAULT_MIN_SCORE). */
+export const DEFAULT_SCORE = 0.8;
+
+/**
+ * The mix of classes to lean to: its name, as the server gives it, and the factors for `withPrior`.
+ * @param {import("./types.js").DeviceAnswer} answer
+ * @param {import("./types.js").Choice} choice
+ */
+export function leaning(answer, { prior, strength }) {
+  if (!prior || !answer.even) return { name: answer.prior, factors: answer.factors };
+  return { name: strength === 1 ? prior : `${prior}, strength ${strength}`, factors: answer.even.map((factor) => factor ** strength) };
+}
+
+const ANSWERS = /** @type {Record<string, string>} */ ({ people: "How people would vote", fer2013: "The label in FER2013" });
+
+/** @param {string | null} name  of an answer */
+export const answerTitle = (name) => (name ? (ANSWERS[name] ?? name) : "The model's answer");
+
 /**
  * Probabilities where another mix of classes is expected than in training (docs/reference/bundle.md).
  * @param {number[]} shares

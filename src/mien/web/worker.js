@@ -3,12 +3,10 @@
 import { cut } from "./crop.js";
 import { detect } from "./detector.js";
 import { bgr } from "./pixels.js";
-import { disagreement, withPrior } from "./words.js";
+import { LEAST_SCORE, disagreement, leaning, withPrior } from "./words.js";
 
 /** @typedef {import("./types.js").DeviceSite} DeviceSite */
 
-/** Faces with a lower score are never shown; the page's slider begins here. */
-const MIN_SCORE = 0.5;
 const MAX_PIXELS = 100_000_000;
 
 /** @type {any} */
@@ -30,10 +28,10 @@ self.onmessage = async ({ data }) => {
     );
     return;
   }
-  const { id, picture, name, minFace } = data;
+  const { id, picture, name, minFace, choice } = data;
   try {
     const bitmap = picture instanceof Blob ? await decodeFile(picture, name) : picture;
-    const answer = await read(bitmap, name, minFace);
+    const answer = await read(bitmap, name, minFace, choice);
     if (picture instanceof Blob) {
       bitmap.close();
       postMessage({ id, answer });
@@ -82,19 +80,21 @@ async function decodeFile(file, name) {
  * @param {ImageBitmap} bitmap
  * @param {string} name
  * @param {number | null} minFace
+ * @param {import("./types.js").Choice} choice
  */
-async function read(bitmap, name, minFace) {
+async function read(bitmap, name, minFace, choice) {
   const { width, height } = bitmap;
   if (width * height > MAX_PIXELS) throw new Error(`${name} has ${width} × ${height} pixels; at most ${MAX_PIXELS / 1e6} million can be read here.`);
   const pixels = pixelsOf(bitmap);
   const begun = performance.now();
-  const faces = await detect(pixels, minFace, MIN_SCORE, runDetector);
+  const faces = await detect(pixels, minFace, LEAST_SCORE, runDetector);
   const found = performance.now();
-  const probabilities = await classify(faces.map((face) => cut(pixels, face, model.manifest.crop, model.manifest.input)));
+  const answer = model.answers.find((each) => each.name === choice.answer) ?? model.answers[0];
+  const probabilities = await classify(answer, choice, faces.map((face) => cut(pixels, face, model.manifest.crop, model.manifest.input)));
   const parts = { detect: found - begun, classify: performance.now() - found };
-  const rows = faces.map((face, index) => rowOf(face, index, probabilities[index], name));
-  const { classes } = model.manifest;
-  return { model: { name: model.name, version: null, sha256: model.sha256, classes, answer: model.answer }, width, height, rows, parts };
+  const rows = faces.map((face, index) => rowOf(face, index, answer, probabilities[index], name));
+  const about = { name: model.name, version: null, sha256: model.sha256, classes: answer.classes, answer: answer.name, prior: leaning(answer, choice).name };
+  return { model: about, width, height, rows, parts };
 }
 
 /** @param {ImageBitmap} bitmap */
@@ -115,18 +115,22 @@ async function runDetector(input) {
   return { scores: outputs.scores.data, boxes: outputs.boxes.data, landmarks: outputs.landmarks.data };
 }
 
-/** @param {Uint8Array[]} crops @returns {Promise<number[][]>} */
-async function classify(crops) {
+/** @typedef {import("./types.js").DeviceAnswer} DeviceAnswer */
+
+/** @param {DeviceAnswer} answer @param {import("./types.js").Choice} choice @param {Uint8Array[]} crops @returns {Promise<number[][]>} */
+async function classify(answer, choice, crops) {
   if (!crops.length) return [];
-  const { input, classes } = model.manifest;
+  const { output, classes } = answer;
+  const { factors } = leaning(answer, choice);
+  const { input } = model.manifest;
   const size = crops[0].length;
   const data = new Uint8Array(size * crops.length);
   crops.forEach((crop, index) => data.set(crop, index * size));
   const tensor = new ort.Tensor("uint8", data, [crops.length, input.height, input.width, input.channels]);
-  const outputs = await classifier.run({ [input.name]: tensor }, [model.output]);
-  const values = outputs[model.output].data;
+  const outputs = await classifier.run({ [input.name]: tensor }, [output]);
+  const values = outputs[output].data;
   const count = classes.length;
-  return crops.map((_, index) => withPrior(Array.from(values.subarray(index * count, (index + 1) * count)), model.factors));
+  return crops.map((_, index) => withPrior(Array.from(values.subarray(index * count, (index + 1) * count)), factors));
 }
 
 const rounded = (/** @type {number} */ value, /** @type {number} */ digits) => Number(value.toFixed(digits)) + 0;
@@ -134,11 +138,11 @@ const rounded = (/** @type {number} */ value, /** @type {number} */ digits) => N
 /**
  * @param {import("./detector.js").Face} face
  * @param {number} index
+ * @param {DeviceAnswer} answer
  * @param {number[]} shares
  * @param {string} name
  */
-function rowOf(face, index, shares, name) {
-  const { classes } = model.manifest;
+function rowOf(face, index, { name: answer, classes }, shares, name) {
   const best = shares.indexOf(Math.max(...shares));
   return {
     source: name, frame: 0, time_s: null, face: index, track: null,
@@ -146,6 +150,6 @@ function rowOf(face, index, shares, name) {
     landmarks_xy: face.landmarks.map((point) => point.map((value) => rounded(value, 2))),
     label: classes[best], confidence: rounded(shares[best], 6),
     probabilities: Object.fromEntries(classes.map((/** @type {string} */ label, /** @type {number} */ i) => [label, rounded(shares[i], 6)])), error: null,
-    answer: model.answer, disagreement: rounded(disagreement(shares), 6), unsure: Number(shares[best] < 0.5),
+    answer, disagreement: rounded(disagreement(shares), 6), unsure: Number(shares[best] < 0.5),
   };
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import labeled_data
+from mien.cli.options import MODEL_HELP, labeled_data, registered_names
 from mien.cli.output import say, say_json
 from mien.cli.progress import ProgressBar
 from mien_train.cli.extras import named_extra
@@ -24,7 +24,11 @@ def register(app: typer.Typer) -> None:
 
 def ensemble(
     bundles: Annotated[
-        list[str], typer.Argument(help="Bundles (files, or names of bundled models) of the same classes and input.")
+        list[str],
+        typer.Argument(
+            help=f"Models of the same classes and input, each {MODEL_HELP[:1].lower()}{MODEL_HELP[1:]}",
+            callback=registered_names,
+        ),
     ],
     data: Annotated[
         Path,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import PriorStrengthOption, registered
+from mien.cli.options import PriorStrengthOption, registered_path
 from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
@@ -78,7 +78,13 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of `mien train`, or weights alone: a student's .pth file.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run folder of `mien train`; weights alone, a student's .pth file; or a model for another program.",
+            callback=registered_path,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
     data: Annotated[
         Path | None,
@@ -169,7 +175,7 @@ def _export_plain(
     with named_extra():
         from mien_train.bundles.plain_onnx import PlainFormat, bench_format, export_plain
 
-    bundle = load_bundle(registered(model) or model)
+    bundle = load_bundle(model)
     chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.answer()
     if target:
         if any((mean, std, size, color)):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import ThreadsOption, labeled_data
+from mien.cli.options import ThreadsOption, labeled_data, registered_path, registered_paths
 from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import (
@@ -56,9 +56,10 @@ def train(
         Path | None,
         typer.Option(
             "--init",
-            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, or "
-            "dlib's face recognition network (.dat). From a wider network in a bundle, the channels that count most "
-            "are taken.",
+            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, "
+            "NAME@3 or NAME@production of the registry, or dlib's face recognition network (.dat). From a wider "
+            "network in a bundle, the channels that count most are taken.",
+            callback=registered_path,
         ),
     ] = None,
     exclude: Annotated[
@@ -67,8 +68,9 @@ def train(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A bundle, a bundled model's name, a finished run's folder, or soft targets (.npz). It decides the "
-            "recipe's teacher_share of the targets; give several for an ensemble."
+            help="A bundle, a bundled model's name, NAME@3 or NAME@production, a finished run's folder, or soft "
+            "targets (.npz). It decides the recipe's teacher_share of the targets; give several for an ensemble.",
+            callback=registered_paths,
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs; default: the recipe's.")] = None,

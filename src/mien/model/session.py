@@ -74,7 +74,7 @@ class Session:
         """The same open model, with another of its answers; None: the default answer, the prior of its training.
 
         Raises:
-            BundleError: the bundle has no such answer, or does not say which prior the answer learnt.
+            BundleError: the bundle has no such answer, or does not say which prior the answer learned.
             DatasetError: a prior that does not go with the answer's classes.
         """
         other = copy(self)

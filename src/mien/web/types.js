@@ -28,7 +28,7 @@
  * @property {string} sha256
  * @property {string[]} classes
  * @property {string | null} [answer]  "people": the probabilities are shares of people
- * @property {string} [prior]  the mix of classes expected; "training" as it was learnt
+ * @property {string} [prior]  the mix of classes expected; "training" as it was learned
  *
  * @typedef {object} Answer
  * @property {Model} model
@@ -84,7 +84,7 @@
  * @property {string} output  of the graph
  * @property {string} prior  the default one
  * @property {number[] | null} factors  that lead to it
- * @property {number[] | null} even  that lead to an even prior; null where the model does not say what it learnt
+ * @property {number[] | null} even  that lead to an even prior; null where the model does not say what it learned
  *
  * @typedef {object} DeviceSite
  * @property {{file: string, bytes: number}} script  ONNX Runtime Web

@@ -56,8 +56,8 @@ def train(
         Path | None,
         typer.Option(
             "--init",
-            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, "
-            "NAME@3 or NAME@production of the registry, or dlib's face recognition network (.dat). From a wider "
+            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, or "
+            "dlib's face recognition network (.dat). NAME@3 and NAME@production are of the registry. From a wider "
             "network in a bundle, the channels that count most are taken.",
             callback=registered_path,
         ),
@@ -68,8 +68,8 @@ def train(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A bundle, a bundled model's name, NAME@3 or NAME@production, a finished run's folder, or soft "
-            "targets (.npz). It decides the recipe's teacher_share of the targets; give several for an ensemble.",
+            help="A bundle, a bundled model's name, NAME@3, a finished run's folder, or soft targets (.npz). "
+            "It decides the recipe's teacher_share of the targets; give several for an ensemble.",
             callback=registered_paths,
         ),
     ] = None,

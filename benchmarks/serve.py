@@ -1,6 +1,8 @@
 """The server under load: throughput against the library, tail latency, swaps, overload, memory. Linux.
 
-python benchmarks/serve.py [--seconds 10] [--swaps 20] [--requests 5000]
+python benchmarks/serve.py                          every row but the million: about 8 minutes
+python benchmarks/serve.py --only latency           one row: at most 3 minutes
+python benchmarks/serve.py --only million           10 minutes of it; the same command goes on
 
 The load comes from this process, on the same cores as the server: read ratios, not times.
 """
@@ -10,17 +12,22 @@ from __future__ import annotations
 import argparse
 import http.client
 import io
+import json
 import os
 import re
+import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -193,7 +200,7 @@ def swaps(folder: Path, photo: bytes, count: int) -> None:
             registry.promote(versions[2], expected=2)
         else:
             registry.rollback("faces")
-        time.sleep(0.6)
+        time.sleep(0.3)
         memory.append(server.megabytes)
     stopped.set()
     thread.join()
@@ -203,65 +210,149 @@ def swaps(folder: Path, photo: bytes, count: int) -> None:
     print(f"{count} swaps under load: statuses {dict(total)}; MB at each fifth: {every}")
 
 
-def main() -> None:
-    """Print every figure."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--swaps", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=5000)
-    parser.add_argument("--swaps-only", action="store_true")
-    asked = parser.parse_args()
+def pictures() -> tuple[bytes, bytes]:
+    """A JPEG of 640 x 480 with one face, and one of 128 x 128."""
     sample = Image.open(str(resources.files("mien") / "samples/astronaut.jpg")).convert("RGB")
     photo, small = io.BytesIO(), io.BytesIO()
     sample.resize((640, 480)).save(photo, "JPEG", quality=90)
     sample.resize((128, 128)).save(small, "JPEG", quality=90)
-    body = photo.getvalue()
-
-    if not asked.swaps_only:
-        traffic(body, small.getvalue(), asked.seconds, asked.requests)
-    with tempfile.TemporaryDirectory() as folder:
-        swaps(Path(folder), body, asked.swaps)
+    return photo.getvalue(), small.getvalue()
 
 
-def traffic(body: bytes, small: bytes, seconds: float, requests: int) -> None:
-    """Throughput, tail latency, overload, and memory over many requests."""
+def capacity(server: Server, body: bytes, seconds: float) -> float:
+    """Pictures a second that the server reads when asked without a pause."""
+    served = load(server, body, seconds, threads=2 * WORKERS)
+    return served.statuses[200] / served.spent_s
+
+
+def ready(asked: argparse.Namespace) -> None:
+    """Seconds from the start of the process until it takes requests."""
+    times: list[float] = []
+    for _ in range(5):
+        server = start("default")
+        times.append(server.ready_s)
+        server.process.terminate()
+        server.process.wait()
+    print(f"ready after start: {', '.join(f'{each:.2f}' for each in times)} s; least {min(times):.2f} s")
+
+
+def throughput(asked: argparse.Namespace) -> None:
+    """HTTP against the library, in turns."""
+    body, _ = pictures()
     server = start("default")
-    print(f"ready {server.ready_s:.2f} s after start; {server.megabytes:.0f} MB")
     ratios: list[float] = []
-    rate = 0.0
     for _ in range(ROUNDS):
-        alone = library(body, seconds / 2)
-        served = load(server, body, seconds / 2, threads=2 * WORKERS)
-        rate = served.statuses[200] / served.spent_s
+        alone, rate = library(body, asked.seconds), capacity(server, body, asked.seconds)
         ratios.append(rate / alone)
         print(f"library {alone:6.1f} pictures/s, over HTTP {rate:6.1f} ({rate / alone:4.0%})")
-    before = wait_share(server)
-    calm = load(server, body, seconds, threads=32, rate=0.8 * rate)
-    after = wait_share(server)
-    waited = (after[0] - before[0]) / (after[1] - before[1])
-    print(
-        f"80 % of capacity: p50 {calm.p(50):.0f} ms, p99 {calm.p(99):.0f} ms, queue's share {waited:.0%}, "
-        f"{dict(calm.statuses)}"
-    )
+    print(f"median ratio {float(np.median(ratios)):.0%}")
     server.process.terminate()
-    # A short queue keeps the tail short: what waits longer is turned away.
+
+
+def latency(asked: argparse.Namespace) -> None:
+    """One face at four fifths of the capacity."""
+    body, _ = pictures()
+    server = start("default")
+    for _ in range(ROUNDS):
+        rate = capacity(server, body, asked.seconds / 2)
+        before = wait_share(server)
+        calm = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
+        after = wait_share(server)
+        waited = (after[0] - before[0]) / (after[1] - before[1])
+        print(
+            f"80 % of {rate:.1f} pictures/s: p50 {calm.p(50):.0f} ms, p99 {calm.p(99):.0f} ms, queue's share "
+            f"{waited:.0%}, {dict(calm.statuses)}"
+        )
+    server.process.terminate()
+
+
+def overload(asked: argparse.Namespace) -> None:
+    """Three times the capacity, and afterwards. A short queue keeps the tail short: what would wait is turned away."""
+    body, _ = pictures()
     server = start("default", "--queue", "2")
-    flood = load(server, body, seconds, threads=64, rate=3 * rate)
+    rate = capacity(server, body, asked.seconds / 2)
+    calm = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
+    flood = load(server, body, 2 * asked.seconds, threads=64, rate=3 * rate)
+    again = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
+    print(f"before, 80 %: p99 {calm.p(99):.0f} ms, {dict(calm.statuses)}")
     print(
-        f"3 x capacity: accepted p99 {flood.p(99):.0f} ms; 429 p50 "
-        f"{flood.p(50, 429):.0f} ms, p99 {flood.p(99, 429):.0f} ms, "
-        f"{dict(flood.statuses)}"
+        f"3 x {rate:.1f} pictures/s: accepted p99 {flood.p(99):.0f} ms; 429 p50 {flood.p(50, 429):.0f} ms, p99 "
+        f"{flood.p(99, 429):.0f} ms, {dict(flood.statuses)}"
     )
-    again = load(server, body, seconds / 2, threads=32, rate=0.8 * rate)
     print(f"afterwards, 80 %: p99 {again.p(99):.0f} ms, {dict(again.statuses)}")
-    memory = [server.megabytes]
-    statuses: Counter[int] = Counter()
-    for _ in range(5):
-        part = load(server, small, 1e9, threads=2 * WORKERS, most=requests // 5)
-        statuses += part.statuses
-        memory.append(server.megabytes)
-    print(f"small pictures: {dict(statuses)}; MB after each fifth: {', '.join(f'{m:.0f}' for m in memory)}")
     server.process.terminate()
+
+
+def swap(asked: argparse.Namespace) -> None:
+    """Versions change under load."""
+    with tempfile.TemporaryDirectory() as folder:
+        swaps(Path(folder), pictures()[0], asked.swaps)
+
+
+def silent(asked: argparse.Namespace) -> None:
+    """Many connections that say nothing, while one client reads."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    body, _ = pictures()
+    server = start("default")
+    before, address = server.megabytes, urlsplit(server.url)
+    held = [socket.create_connection((address.hostname, address.port), 10) for _ in range(asked.connections)]
+    seen = load(server, body, asked.seconds, threads=1)
+    print(
+        f"{len(held):,} silent connections: {dict(seen.statuses)}, p99 {seen.p(99):.0f} ms; "
+        f"{before:.0f} MB before, {server.megabytes:.0f} MB with them"
+    )
+    for connection in held:
+        connection.close()
+    server.process.terminate()
+
+
+def million(asked: argparse.Namespace) -> None:
+    """Small pictures until there were enough; what was done before stands in `--state`, and is not done again."""
+    _, small = pictures()
+    done: dict[str, Any] = {"requests": 0, "statuses": {}, "megabytes": []}
+    if asked.state.exists():
+        done = json.loads(asked.state.read_text())
+    server = start("default")
+    statuses = Counter({int(status): count for status, count in done["statuses"].items()})
+    end = time.perf_counter() + asked.minutes * 60
+    while done["requests"] < asked.requests and time.perf_counter() < end:
+        part = load(server, small, 1e9, threads=2 * WORKERS, most=min(2000, asked.requests - done["requests"]))
+        statuses += part.statuses
+        done = {
+            "requests": sum(statuses.values()),
+            "statuses": dict(statuses),
+            "megabytes": [*done["megabytes"], round(server.megabytes)],
+        }
+        asked.state.write_text(json.dumps(done))
+    server.process.terminate()
+    every = max(len(done["megabytes"]) // 10, 1)
+    print(f"{done['requests']:,} of {asked.requests:,} requests: {dict(statuses)}; MB {done['megabytes'][::every]}")
+
+
+ROWS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "ready": ready,
+    "throughput": throughput,
+    "latency": latency,
+    "overload": overload,
+    "swaps": swap,
+    "silent": silent,
+    "million": million,
+}
+
+
+def main() -> None:
+    """Print the figures that are asked for; all but the million unless told."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=ROWS, help="a row of the table; may be given again")
+    parser.add_argument("--seconds", type=float, default=8, help="of each load")
+    parser.add_argument("--swaps", type=int, default=200)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float, default=10, help="of one piece of the million")
+    parser.add_argument("--state", type=Path, default=Path("million.json"), help="where the million goes on")
+    asked = parser.parse_args()
+    for name in asked.only or [name for name in ROWS if name != "million"]:
+        ROWS[name](asked)
 
 
 if __name__ == "__main__":

@@ -257,9 +257,16 @@ def test_a_model_is_named_by_its_version_wherever_one_is_named(
     ],
 )
 def test_every_command_that_takes_a_model_takes_a_version(
-    run: Run, registry: Registry, make_bundle: MakeBundle, words: str
+    run: Run,
+    registry: Registry,
+    make_bundle: MakeBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
 ):
     registry.add(make_bundle())
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
     command, *rest = words.split()
     asked = [*rest, "tony@production"] if words.endswith(("--model", "--init", "--teacher", "add")) else None
     if asked is None:  # a positional argument: before `compare`'s data, and before the origin of `trace`

@@ -270,6 +270,7 @@ function render() {
   if (!current) return;
   const bitmap = shownOf === current ? shownBitmap : null;
   const { width, height, status } = current;
+  $("picture").hidden = !width; // of a file that is no picture there is nothing to show, least of all the one before
   if (width) $("picture").show(bitmap, width, height, `${current.name}, ${width} × ${height}`);
   const note = bitmap || status !== "done" || shownOf !== current ? null : " This browser cannot show the picture; the boxes are right.";
   if (note) say(note, true);

@@ -61,7 +61,7 @@ export class ServerReader {
     if (!response.ok) throw new Error(reason(answer) ?? BECAUSE[response.status] ?? `The server answered with status ${response.status}.`);
     const picture = answer?.pictures?.[0];
     if (!picture) throw new Error("The server's answer holds no picture. Is it another version of mien?");
-    if (picture.error) throw new Error(picture.error);
+    if (picture.error) throw new Error(picture.error.replace(/^picture: /, "")); // what the server calls a body without a name
     const rows = picture.faces.filter((/** @type {any} */ row) => row.frame === picture.faces[0].frame).map((/** @type {any} */ row) => ({ ...row, source: name }));
     return { model: answer.model, width: picture.width, height: picture.height, rows, ms: performance.now() - start };
   }

@@ -142,7 +142,7 @@ class Recognizer:
             raise MienError(f"expected max_pixels and min_face of 1 and more, found {max_pixels} and {min_face}")
         self._made_of = (model, detector, min_face, threads, max_pixels, answer, prior, prior_strength, turned, device)
         self.threads = threads or os.cpu_count() or 1
-        self.session = Session(
+        session = Session(
             model if isinstance(model, Bundle) else load_bundle(model),
             threads,
             answer=answer,
@@ -153,7 +153,7 @@ class Recognizer:
             name = detector or default_detector_name()
             detector = make_detector(name, min_face=min_face, turned=turned, device=device)
         self.max_pixels = max_pixels
-        self._stages = Stages(self.session, detector)
+        self._stages = Stages(session, detector)
         self.clock = self._stages.clock
 
     def __reduce__(self) -> tuple[Callable[..., Recognizer], tuple[object, ...]]:
@@ -164,8 +164,18 @@ class Recognizer:
         """The same open model with a clock of its own, for another thread; with this detector, or the same."""
         other = object.__new__(type(self))  # `copy` would make it anew, by `__reduce__`
         other.__dict__.update(self.__dict__)
-        other.detector, other.clock = detector or self.detector, Stopwatch()
+        other._stages = Stages(self.session, detector or self.detector)
+        other.clock = other._stages.clock
         return other
+
+    @property
+    def session(self) -> Session:
+        """The open model; the same one giving another answer may be set between two pictures."""
+        return self._stages.session
+
+    @session.setter
+    def session(self, session: Session) -> None:
+        self._stages.session = session
 
     @property
     def detector(self) -> Detector:

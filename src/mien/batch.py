@@ -21,7 +21,8 @@ from pathlib import Path
 
 from mien.detect import make_detector
 from mien.errors import OutputError
-from mien.media import WHOLE, Clip, Item, read_item
+from mien.media import WHOLE, Clip, Item, Limits, read_item
+from mien.media.checks import USUAL
 from mien.model.bundle import load_bundle
 from mien.model.prior import Prior
 from mien.output.sink import Sink
@@ -66,6 +67,7 @@ class Job:
     prior: Prior | None = None
     turned: bool = False
     device: str = "auto"
+    limits: Limits = USUAL
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
@@ -78,7 +80,10 @@ class Job:
             device=self.device,
         )
         model = load_bundle(self.model, unsealed=True) if self.unsealed else self.model
-        return Recognizer(model, finder, threads=self.threads, answer=self.answer, prior=self.prior, device=self.device)
+        return Recognizer(
+            model, finder, threads=self.threads, answer=self.answer, prior=self.prior, device=self.device,
+            max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes, truncated=self.limits.truncated,
+        )  # fmt: skip
 
 
 def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, workers: int = 1) -> Iterator[Result]:
@@ -105,7 +110,7 @@ def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> I
 
     def frames() -> Iterator[Frame | Failure]:
         for number, item in items:
-            for frame in read_item(item, max_pixels=recognizer.max_pixels, clip=job.clip):
+            for frame in read_item(item, limits=recognizer.limits, clip=job.clip):
                 numbers.append(number)
                 yield frame
 

@@ -19,7 +19,8 @@ from PIL import Image as PillowImage
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.read_ahead import Sought, seek
 from mien.errors import MediaError, MienError
-from mien.media.image import MAX_PIXELS, decode, read_image
+from mien.media.checks import MAX_BYTES, MAX_PIXELS, Limits
+from mien.media.image import decode, read_image
 from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify, probabilities_of
@@ -107,7 +108,9 @@ class Recognizer:
         device: what computes: `auto` (a graphics card that this ONNX Runtime can use, else the processor), `cpu`,
             `cuda`, `coreml`, `directml` or `openvino`. What is asked for is what runs. A detector given as an object
             keeps its own.
-        max_pixels: a larger picture is refused before it is decoded.
+        max_pixels: a larger picture is refused before it is decoded, width x height.
+        max_bytes: a larger file is refused, bytes.
+        truncated: take what there is of a picture that is cut short or damaged; its frame's `note` says so.
         answer: which of the model's answers to give, by name (`people`, `fer2013`); None: its default.
         prior: the mix of classes to expect: "training" or None, "even", class -> share, or a file of shares; see
             `mien.model.prior`.
@@ -115,6 +118,7 @@ class Recognizer:
 
     Attributes:
         threads: how many are used.
+        limits: what is refused as too large, and whether truncated pictures are taken.
         clock: the seconds spent so far in detecting (waiting for it, if several threads detect), tracking, cutting and
             classifying.
 
@@ -131,6 +135,8 @@ class Recognizer:
         turned: bool = False,
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
+        truncated: bool = False,
         answer: str | None = None,
         prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None = None,
         prior_strength: float = 1.0,
@@ -138,9 +144,12 @@ class Recognizer:
     ) -> None:
         if not 0 <= threads <= MAX_THREADS:
             raise MienError(f"threads: expected 0 (every core) to {MAX_THREADS}, found {threads}")
-        if max_pixels < 1 or (min_face is not None and min_face < 1):
-            raise MienError(f"expected max_pixels and min_face of 1 and more, found {max_pixels} and {min_face}")
-        self._made_of = (model, detector, min_face, threads, max_pixels, answer, prior, prior_strength, turned, device)
+        if min_face is not None and min_face < 1:
+            raise MienError(f"expected min_face of 1 and more, found {min_face}")
+        self.limits = Limits(max_pixels, max_bytes, truncated)
+        self._made_of = (
+            model, detector, min_face, threads, self.limits, answer, prior, prior_strength, turned, device
+        )  # fmt: skip
         self.threads = threads or os.cpu_count() or 1
         session = Session(
             model if isinstance(model, Bundle) else load_bundle(model),
@@ -152,7 +161,6 @@ class Recognizer:
         if detector is None or isinstance(detector, str):
             name = detector or default_detector_name()
             detector = make_detector(name, min_face=min_face, turned=turned, device=device)
-        self.max_pixels = max_pixels
         self._stages = Stages(session, detector)
         self.clock = self._stages.clock
 
@@ -283,9 +291,9 @@ class Recognizer:
 
     def _frames(self, picture: Picture) -> Iterable[Frame]:
         if isinstance(picture, bytes):
-            return decode(picture, "bytes", self.max_pixels)
+            return decode(picture, "bytes", self.limits)
         if isinstance(picture, (str, os.PathLike)):
-            return read_image(Path(picture), self.max_pixels)
+            return read_image(Path(picture), self.limits)
         if isinstance(picture, np.ndarray):
             return [Frame(_checked(picture), "array")]
         if isinstance(picture, PillowImage.Image):
@@ -295,7 +303,7 @@ class Recognizer:
         data = picture.read()
         if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a text file says so only here
             raise MediaError("expected a file opened in binary mode, found one opened as text; open it with 'rb'")
-        return decode(data, str(getattr(picture, "name", "file")), self.max_pixels)
+        return decode(data, str(getattr(picture, "name", "file")), self.limits)
 
 
 def _checked(image: object) -> Image:
@@ -322,7 +330,7 @@ def _made_anew(
     detector: str | Detector | None,
     min_face: float | None,
     threads: int,
-    max_pixels: int,
+    limits: Limits,
     answer: str | None,
     prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None,
     prior_strength: float,
@@ -330,7 +338,8 @@ def _made_anew(
     device: str,
 ) -> Recognizer:
     return Recognizer(
-        model, detector, min_face=min_face, threads=threads, max_pixels=max_pixels, answer=answer, prior=prior,
+        model, detector, min_face=min_face, threads=threads, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes,
+        truncated=limits.truncated, answer=answer, prior=prior,
         prior_strength=prior_strength, turned=turned, device=device,
     )  # fmt: skip
 

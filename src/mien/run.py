@@ -205,6 +205,8 @@ class Run:
         self.counts.add(result)
         if isinstance(result, Failure):
             self._tell(result.message)
+        elif result.frame.note and not result.frame.index:
+            self._tell(f"{result.frame.source}: {result.frame.note}")
         with self.recognizer.clock.stage("write"):
             for sink in self._sinks:
                 sink.add(item, result)
@@ -246,6 +248,7 @@ class Run:
             "turned": job.turned,
             "dedupe": self._dedupe,
             **asdict(style or RowStyle()),
+            "limits": [job.limits.max_pixels, job.limits.max_bytes, job.limits.truncated],
             **(also or {}),
         }
 

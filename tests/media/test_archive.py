@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from mien.errors import MediaError
-from mien.media import Item, decode, item_bytes, list_items, open_sources, read_item
+from mien.media import Item, Limits, decode, item_bytes, list_items, open_sources, read_item
 from mien.media import archive_members as members
 from mien.records import Failure, Frame
 
@@ -233,7 +233,7 @@ def test_an_archive_without_pictures_counts_what_it_found(tmp_path, kind):
 
 
 def test_the_pixel_limit_is_passed_on(photos):
-    results = read(photos, max_pixels=47)
+    results = read(photos, limits=Limits(47))
     assert len(results) == 3
     assert all(isinstance(result, Failure) and "limit of" in result.message for result in results)
 
@@ -313,7 +313,7 @@ def test_an_altered_archive_gives_frames_failures_or_an_error(tmp_path, kind, da
         altered[place] = value
     path.write_bytes(altered)
     try:
-        results = read(path, max_pixels=100_000)
+        results = read(path, limits=Limits(100_000))
     except MediaError:
         return
     assert all(isinstance(result, Failure) or result.image.shape[2] == 3 for result in results)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import MediaError
-from mien.media import decode, list_items, open_sources, read_image
+from mien.media import Limits, decode, list_items, open_sources, read_image
+from mien.media.checks import USUAL
 from mien.media.formats import kind_of
 from mien.records import Failure, Frame
 
@@ -29,8 +30,8 @@ def encoded(format_name: str, image: np.ndarray = RAMP, **options: object) -> by
     return data.getvalue()
 
 
-def only(data: bytes, **options: bool) -> Frame:
-    (frame,) = decode(data, "it", **options)
+def only(data: bytes, limits: Limits = USUAL) -> Frame:
+    (frame,) = decode(data, "it", limits)
     return frame
 
 
@@ -96,10 +97,10 @@ def test_a_truncated_picture_is_taken_on_request_and_marked():
     whole = encoded("JPEG", np.repeat(np.repeat(RAMP, 4, 0), 4, 1))
     with pytest.raises(MediaError, match="truncated"):
         only(whole[: len(whole) // 2])
-    frame = only(whole[: len(whole) // 2], truncated=True)
+    frame = only(whole[: len(whole) // 2], Limits(truncated=True))
     assert "truncated" in frame.note
     assert frame.pixels[0].any()
-    assert only(whole, truncated=True).note == ""
+    assert only(whole, Limits(truncated=True)).note == ""
 
 
 def test_more_pages_of_a_tiff_are_said():
@@ -126,7 +127,7 @@ def test_an_animation_has_a_bound_for_all_its_frames():
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
     read = []
     with pytest.raises(MediaError, match=r"30 frames of 40 x 40 pixels; the first 20 were read"):
-        read.extend(decode(data.getvalue(), "it", 1600))
+        read.extend(decode(data.getvalue(), "it", Limits(1600)))
     assert len(read) == 20
 
 
@@ -136,7 +137,7 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path):
     with pytest.raises(MediaError, match="more than the limit of 500,000,000 bytes"):
         list(read_image(tmp_path / "sparse.png"))
     with pytest.raises(MediaError, match="more than the limit of 1,000 bytes"):
-        list(read_image(Path("/dev/zero"), max_bytes=1000))
+        list(read_image(Path("/dev/zero"), Limits(max_bytes=1000)))
 
 
 def test_strips_and_turns_give_what_pillow_gives():

@@ -18,7 +18,8 @@ from PIL import Image as PillowImage
 from PIL import features
 
 from mien.errors import MediaError
-from mien.media.image import MAX_PIXELS, UNTIMED_MS, decode, read_image
+from mien.media.checks import MAX_PIXELS, Limits
+from mien.media.image import UNTIMED_MS, decode, read_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow says of damaged metadata
 
@@ -68,7 +69,7 @@ def frames_and_error(data: bytes) -> tuple[list, MediaError | None]:
     frames = []
     try:
         # A limit, as damage can make a header promise a canvas that takes gigabytes and minutes to clear.
-        for frame in decode(data, "picture", max_pixels=1_000_000):
+        for frame in decode(data, "picture", Limits(1_000_000)):
             frames.append(frame)  # noqa: PERF402 - a list comprehension would lose what came before the error
     except MediaError as error:
         return frames, error
@@ -320,16 +321,16 @@ def test_a_large_camera_picture_gives_no_warning():
     side = 9_600
     data = encode(PillowImage.new("1", (side, side)), "PNG")
     with pytest.raises(MediaError, match="raise the limit"):
-        list(decode(data, "big", max_pixels=side * side - 1))
+        list(decode(data, "big", Limits(side * side - 1)))
 
 
 def test_pixel_limit():
     data = encode(noise(24, 32), "PNG")
-    assert len(list(decode(data, "x", max_pixels=24 * 32))) == 1
+    assert len(list(decode(data, "x", Limits(24 * 32)))) == 1
     with pytest.raises(
         MediaError, match="32 x 24 is larger than the limit of 767 pixels; shrink it or raise the limit"
     ):
-        list(decode(data, "x", max_pixels=24 * 32 - 1))
+        list(decode(data, "x", Limits(24 * 32 - 1)))
 
 
 def _samples() -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from mien.errors import MediaError
-from mien.media import Item, list_items, open_sources, read_item
+from mien.media import Item, Limits, list_items, open_sources, read_item
 from mien.records import Failure, Frame
 
 
@@ -200,7 +200,7 @@ def test_a_file_that_vanishes_is_a_failure(photos):
 
 
 def test_the_pixel_limit_is_passed_on(photos):
-    (item,) = open_sources([str(photos / "a.png")], max_pixels=23)
+    (item,) = open_sources([str(photos / "a.png")], limits=Limits(23))
     assert isinstance(item, Failure)
     assert "limit of 23 pixels" in item.message
 

@@ -83,6 +83,7 @@ def test_a_row():
             "answer": None,
             "disagreement": 0.729847,
             "unsure": 0,
+            "note": None,
         }
     ]
 
@@ -135,7 +136,7 @@ def test_no_faces_at_all(tmp_path, name):
     assert load(path) == []
     if name == "out.csv":
         assert path.read_text().startswith("source,frame,time_s,face,track,x1,y1,x2,y2,score,detector,left_eye_x,")
-        assert path.read_text().rstrip().endswith("p_angry,p_happy,p_error,error,answer,disagreement,unsure")
+        assert path.read_text().rstrip().endswith("p_angry,p_happy,p_error,error,answer,disagreement,unsure,note")
 
 
 def test_every_format_has_the_same_columns_and_values(tmp_path):

@@ -8,6 +8,7 @@ from mien.audit.records import FaceCheck, Picture
 from mien.detect import Detector
 from mien.errors import MediaError
 from mien.imaging import enlarge_smoothly, padded, resize, size_for
+from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
 from mien.progress import SILENT, Progress
 from mien.records import Image
@@ -20,6 +21,7 @@ def check_faces(
     pictures: Sequence[Picture],
     detector: Detector,
     limit: int | None = None,
+    limits: Limits = USUAL,
     progress: Progress = SILENT,
 ) -> FaceCheck:
     """Look for a face in each picture, or in `limit` of them, evenly spread; unreadable ones are passed over."""
@@ -28,7 +30,7 @@ def check_faces(
     looked_at = 0
     for done, row in enumerate(rows, 1):
         try:
-            image = next(read_image(pictures[row].sample.path)).pixels
+            image = next(read_image(pictures[row].sample.path, limits)).pixels
         except MediaError:
             continue
         looked_at += 1

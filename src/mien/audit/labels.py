@@ -12,11 +12,12 @@ from mien.audit.records import LabelCheck, Picture, WrongLabel
 from mien.dataset import Split
 from mien.errors import DatasetError
 from mien.measure.evaluate import evaluate
+from mien.media.checks import USUAL, Limits
 from mien.model.session import Session
 from mien.progress import SILENT, Progress
 
 
-def check_labels(split: Split, session: Session, progress: Progress = SILENT) -> LabelCheck:
+def check_labels(split: Split, session: Session, limits: Limits = USUAL, progress: Progress = SILENT) -> LabelCheck:
     """Which labels of `split` are likely wrong; the model must not have been trained on it.
 
     A label counts as likely wrong when both ways of pruning of the paper's section 4 (by class, by noise rate) leave
@@ -31,7 +32,7 @@ def check_labels(split: Split, session: Session, progress: Progress = SILENT) ->
         raise DatasetError(
             f"this needs {error.name}, which is not installed; run: pip install 'mien[audit]'"
         ) from error
-    measured = evaluate(session, split, shared_only=True, resamples=1, progress=progress)
+    measured = evaluate(session, split, shared_only=True, resamples=1, limits=limits, progress=progress)
     truth, probabilities, classes = measured.truth, measured.probabilities, measured.match.classes
     rows: NDArray[np.int64] = cleanlab.find_label_issues(
         truth, probabilities, filter_by="both", return_indices_ranked_by="normalized_margin", n_jobs=1

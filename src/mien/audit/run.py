@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -21,6 +22,7 @@ from mien.dataset.fingerprint import TURNS, pixel_key, thumbnail
 from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
 from mien.imaging import to_gray
+from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
 from mien.model.session import Session
 from mien.progress import SILENT, PartOfProgress, Progress
@@ -51,6 +53,7 @@ def audit(
     face_limit: int | None = None,
     session: Session | None = None,
     labels_in: str = "",
+    limits: Limits = USUAL,
     progress: Progress = SILENT,
 ) -> Audit:
     """Look for duplicates, leaks between splits, contradicting or unlikely labels, blank and faceless pictures.
@@ -61,6 +64,7 @@ def audit(
         face_limit: it looks at so many pictures, evenly spread; None: at all.
         session: the model whose answers are compared with the labels; None: they are not checked.
         labels_in: the split whose labels are checked; "": validation, else test, else the only split.
+        limits: of the pictures.
         progress: is told how far the work is.
 
     Raises:
@@ -70,14 +74,14 @@ def audit(
         raise DatasetError("expected at least one split to audit, found none")
     judged, about_labels = _label_split(splits, labels_in) if session else (None, [])
     pictures = [Picture(split.name, sample) for split in splits for sample in split.samples]
-    looks = _look_at(pictures, progress)
+    looks = _look_at(pictures, limits, progress)
     readable = [i for i, look in enumerate(looks) if not look.reason]
     if not readable:
         raise DatasetError(
             f"{splits[0].root}: none of {len(pictures)} pictures can be read; the first: {looks[0].reason}"
         )
     sharp = [i for i in readable if looks[i].spread >= BLANK_SPREAD]
-    labels, why_not = _labels(judged, session, progress) if judged and session else (None, [])
+    labels, why_not = _labels(judged, session, limits, progress) if judged and session else (None, [])
     return Audit(
         data=str(splits[0].root),
         balance={s.name: {c: sum(x.label == c for x in s.samples) for c in s.classes} for s in splits},
@@ -85,24 +89,24 @@ def audit(
         near=_near(pictures, looks, sharp, progress),
         unreadable=tuple(Unreadable(p, x.reason) for p, x in zip(pictures, looks, strict=True) if x.reason),
         blank=tuple(pictures[i] for i in readable if looks[i].spread < BLANK_SPREAD),
-        faces=_faces([pictures[i] for i in sharp], detector, face_limit, progress) if detector else None,
+        faces=_faces([pictures[i] for i in sharp], detector, face_limit, limits, progress) if detector else None,
         labels=labels,
         remarks=tuple(why_not or about_labels),
     )
 
 
-def _look_at(pictures: list[Picture], progress: Progress) -> list[_Look]:
+def _look_at(pictures: list[Picture], limits: Limits, progress: Progress) -> list[_Look]:
     looks: list[_Look] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
         for start in range(0, len(pictures), CHUNK):
-            looks += pool.map(_look, pictures[start : start + CHUNK])
+            looks += pool.map(partial(_look, limits=limits), pictures[start : start + CHUNK])
             progress.update("reading pictures", len(looks), len(pictures))
     return looks
 
 
-def _look(picture: Picture) -> _Look:
+def _look(picture: Picture, limits: Limits) -> _Look:
     try:
-        image = next(read_image(picture.sample.path)).pixels
+        image = next(read_image(picture.sample.path, limits)).pixels
     except MediaError as error:
         return _Look(reason=str(error))
     spread = float(to_gray(image).std())
@@ -138,8 +142,10 @@ def _near(pictures: list[Picture], looks: list[_Look], rows: list[int], progress
     )
 
 
-def _faces(pictures: list[Picture], detector: Detector, limit: int | None, progress: Progress) -> FaceCheck:
-    return check_faces(pictures, detector, limit, progress)
+def _faces(
+    pictures: list[Picture], detector: Detector, limit: int | None, limits: Limits, progress: Progress
+) -> FaceCheck:
+    return check_faces(pictures, detector, limit, limits, progress)
 
 
 def _label_split(splits: Sequence[Split], wanted: str) -> tuple[Split | None, list[str]]:
@@ -155,8 +161,8 @@ def _label_split(splits: Sequence[Split], wanted: str) -> tuple[Split | None, li
     return by_name[name], [] if known_apart else [f"The labels checked are those of split {name!r}: {seen}."]
 
 
-def _labels(split: Split, session: Session, progress: Progress) -> tuple[LabelCheck | None, list[str]]:
+def _labels(split: Split, session: Session, limits: Limits, progress: Progress) -> tuple[LabelCheck | None, list[str]]:
     try:
-        return check_labels(split, session, PartOfProgress(progress, "checking labels")), []
+        return check_labels(split, session, limits, PartOfProgress(progress, "checking labels")), []
     except DatasetError as error:  # one check that cannot be made must not cost the others
         return None, [f"Labels were not checked: {error}."]

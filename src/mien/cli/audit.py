@@ -9,12 +9,18 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import (
+    MEGABYTES,
+    MEGAPIXELS,
     MODEL_HELP,
     MOST_THREADS,
     AnswerOption,
+    MaxBytesOption,
+    MaxPixelsOption,
     PriorOption,
     PriorStrengthOption,
+    UnsealedOption,
     labeled_data,
+    limits_of,
     registered,
 )
 from mien.cli.output import name_items, say_passed_over, say_text, write_file
@@ -84,6 +90,9 @@ def audit(
     threads: Annotated[
         int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0, max=MOST_THREADS)
     ] = 0,
+    max_pixels: MaxPixelsOption = MEGAPIXELS,
+    max_bytes: MaxBytesOption = MEGABYTES,
+    unsealed: UnsealedOption = False,
 ) -> None:
     """Look for duplicates, leaks between splits, wrong labels, blank, faceless and unreadable pictures.
 
@@ -102,13 +111,16 @@ def audit(
     mix = as_prior(prior, prior_strength)
     splits = open_splits(data)
     say_passed_over(splits)
+    bundle = load_bundle(model, unsealed=unsealed) if labels else None
+    session = Session(bundle, threads, answer=answer, prior=mix) if bundle else None
     with ProgressBar() as bar:
         found = look(
             splits,
             detector=None if faces is Faces.none else make_detector(detector or default_detector_name()),
             face_limit=FACE_SAMPLE if faces is Faces.sample else None,
-            session=Session(load_bundle(model), threads, answer=answer, prior=mix) if labels else None,
+            session=session,
             labels_in=split_for_labels.value if split_for_labels else "",
+            limits=limits_of(max_pixels, max_bytes),
             progress=bar,
         )
     say_text(audit_to_text(escaped(found)))

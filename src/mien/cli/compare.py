@@ -8,12 +8,19 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import (
+    MEGABYTES,
+    MEGAPIXELS,
     MODEL_HELP,
     AnswerOption,
+    LabelMapOption,
+    MaxBytesOption,
+    MaxPixelsOption,
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    UnsealedOption,
     labeled_data,
+    limits_of,
     registered,
 )
 from mien.cli.output import name_items, say_passed_over, say_text, write_charts, write_file
@@ -61,14 +68,18 @@ def compare(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that one of the models does not know.")
     ] = False,
+    label_map: LabelMapOption = "",
     threads: ThreadsOption = 0,
+    max_pixels: MaxPixelsOption = MEGAPIXELS,
+    max_bytes: MaxBytesOption = MEGABYTES,
+    unsealed: UnsealedOption = False,
 ) -> None:
     """Compare two models on the same labeled pictures: a paired test, where they disagree, and on which faces.
 
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """
     from mien.dataset import exclude as without
-    from mien.dataset import open_dataset
+    from mien.dataset import open_dataset, read_label_map, relabeled
     from mien.detect import make_detector
     from mien.measure.compare import compare as measure
     from mien.model.bundle import load_bundle
@@ -79,12 +90,14 @@ def compare(
 
     asked = ((a, answer, prior), (b, answer_b or answer, prior_b or prior))
     first, second = (
-        Session(load_bundle(name), threads, answer=wanted, prior=as_prior(mix, prior_strength))
+        Session(load_bundle(name, unsealed=unsealed), threads, answer=wanted, prior=as_prior(mix, prior_strength))
         for name, wanted, mix in asked
     )
     found = open_dataset(data, split)
     say_passed_over([found])
     found = without(found, exclude) if exclude else found
+    if label_map:
+        found = relabeled(found, read_label_map(label_map))
     with ProgressBar() as bar:
         result = measure(
             first,
@@ -92,6 +105,7 @@ def compare(
             found,
             detector=make_detector(detector) if detector else None,
             shared_only=shared_only,
+            limits=limits_of(max_pixels, max_bytes),
             progress=bar,
         )
     say_text(comparison_to_text(escaped(result)))

@@ -9,13 +9,20 @@ from typing import Annotated
 import typer
 
 from mien.cli.options import (
+    MEGABYTES,
+    MEGAPIXELS,
     AnswerOption,
     DeviceOption,
+    LabelMapOption,
+    MaxBytesOption,
+    MaxPixelsOption,
     ModelOption,
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    UnsealedOption,
     labeled_data,
+    limits_of,
 )
 from mien.cli.output import name_items, say_passed_over, say_text, write_charts, write_file
 from mien.cli.progress import ProgressBar
@@ -38,6 +45,8 @@ EXAMPLES = """Examples:
 mien evaluate data/fer2013 --split test --html report.html
 
 mien evaluate images --model mine.onnx --weights happy=1,sad=2 --json report.json
+
+mien evaluate photos --label-map happiness=happy,anger=angry
 
 mien evaluate images --model face_expression.pth --module my_net/classify.py:makeEmotionNet"""
 
@@ -95,9 +104,13 @@ def evaluate(
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that the model does not know.")
     ] = False,
+    label_map: LabelMapOption = "",
     repeats: Annotated[bool, typer.Option(help="Count the pictures that also stand in the training split.")] = True,
     threads: ThreadsOption = 0,
     device: DeviceOption = "auto",
+    max_pixels: MaxPixelsOption = MEGAPIXELS,
+    max_bytes: MaxBytesOption = MEGABYTES,
+    unsealed: UnsealedOption = False,
     network: NetworkOption = "",
     module: ModuleOption = "",
     classes: ClassesOption = "",
@@ -111,7 +124,7 @@ def evaluate(
     Exit code: 0 done, 1 some pictures could not be read (each is named), 2 wrong use or unusable data.
     """
     from mien.dataset import exclude as without
-    from mien.dataset import open_dataset, training_split
+    from mien.dataset import open_dataset, read_label_map, relabeled, training_split
     from mien.detect import make_detector
     from mien.measure.evaluate import evaluate as measure
     from mien.model.bundle import load_bundle
@@ -125,10 +138,19 @@ def evaluate(
     if exclude:
         # A training run leaves out what is listed too: it is no repeat that the model saw.
         found, train = without(found, exclude), without(train, exclude) if train else None
+    if label_map:
+        found = relabeled(found, read_label_map(label_map))
     about = WeightOptions(network, module, classes, size, color, mean, std)
+    limits = limits_of(max_pixels, max_bytes)
     with bundle_of(model, about, found.classes) as path, ProgressBar() as bar:
         result = measure(
-            Session(load_bundle(path), threads, answer=answer, prior=as_prior(prior, prior_strength), device=device),
+            Session(
+                load_bundle(path, unsealed=unsealed),
+                threads,
+                answer=answer,
+                prior=as_prior(prior, prior_strength),
+                device=device,
+            ),
             found,
             detector=make_detector(detector, device=device) if detector else None,
             train=train,
@@ -137,6 +159,7 @@ def evaluate(
             flip=tta is Tta.flip,
             by=by,
             corruptions=corrupt,
+            limits=limits,
             progress=bar,
         )
     shown = escaped(result)

@@ -12,6 +12,7 @@ import typer
 from mien.errors import DatasetError, RegistryError
 
 if TYPE_CHECKING:
+    from mien.media.checks import Limits
     from mien.registry import Registry
 
 
@@ -153,6 +154,31 @@ LONGEST_S = 1e8
 ThreadsOption = Annotated[
     int, typer.Option("--threads", help="CPU threads; 0 takes every core.", min=0, max=MOST_THREADS)
 ]
+
+MaxPixelsOption = Annotated[
+    float, typer.Option("--max-pixels", help="Largest picture or frame, megapixels.", min=0.000001, max=178)
+]
+MaxBytesOption = Annotated[float, typer.Option("--max-bytes", help="Largest picture file, megabytes.", min=0.000001)]
+TruncatedOption = Annotated[
+    bool,
+    typer.Option("--truncated", help="Take what there is of truncated or damaged pictures; the column note says so."),
+]
+LabelMapOption = Annotated[
+    str,
+    typer.Option(
+        "--label-map", help="Other names for the data's labels: happiness=happy,0=angry, or a JSON or CSV file of them."
+    ),
+]
+MEGAPIXELS, MEGABYTES = 100.0, 500.0
+"""The limits unless told."""
+
+
+def limits_of(max_pixels: float, max_bytes: float, truncated: bool = False) -> Limits:
+    """The limits that were asked for, in megapixels and megabytes."""
+    from mien.media.checks import Limits
+
+    return Limits(round(max_pixels * 1e6), round(max_bytes * 1e6), truncated)
+
 
 UnsealedOption = Annotated[
     bool, typer.Option("--unsealed", help="Take a bundle that carries a manifest and has lost its seal.")

@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import (
+    MEGABYTES,
+    MEGAPIXELS,
     MOST_THREADS,
     TIME,
     AnswerOption,
     DetectorModelOption,
     DetectorOption,
     DeviceOption,
+    MaxBytesOption,
+    MaxPixelsOption,
     MinFaceOption,
     MinScoreOption,
     ModelOption,
     PriorOption,
     PriorStrengthOption,
     ThreadsOption,
+    TruncatedOption,
     TurnedOption,
     UnsealedOption,
+    limits_of,
     seconds,
 )
 from mien.cli.output import say, tell
@@ -44,6 +50,7 @@ from mien.cli.weight_options import (
 if TYPE_CHECKING:
     from mien.media import Item
     from mien.model.session import Session
+    from mien.output.eaf import EafFile
     from mien.output.sink import Sink
     from mien.run import Counts
     from mien.timing import Stopwatch
@@ -172,6 +179,9 @@ def predict(
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output that exists.")] = False,
+    max_pixels: MaxPixelsOption = MEGAPIXELS,
+    max_bytes: MaxBytesOption = MEGABYTES,
+    truncated: TruncatedOption = False,
     unsealed: UnsealedOption = False,
     network: NetworkOption = "",
     module: ModuleOption = "",
@@ -208,14 +218,14 @@ def predict(
     if every and fps:
         raise typer.BadParameter("--every and --fps say the same thing; give one of them")
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
-    name = detector or default_detector_name()
+    name, limits = detector or default_detector_name(), limits_of(max_pixels, max_bytes, truncated)
     about = WeightOptions(network, module, classes, size, color, mean, std)
     if engine:
         priors = as_prior(prior, prior_strength)
         with bundle_of(model, about) as path:
             job = Job(
                 path, name, min_face, min_score, detector_model, 1, clip, detect_every, unsealed=unsealed,
-                answer=answer, prior=priors, turned=turned, device=device,
+                answer=answer, prior=priors, turned=turned, device=device, limits=limits,
             )  # fmt: skip
             predict_shards(sources, out, job, engine, column, ray_address, workers or 0)
         return
@@ -227,7 +237,7 @@ def predict(
     items = list_items(sources, tell)
     if resume and any(item.is_live for item in items):
         raise typer.BadParameter("--resume reads again what was not read to its end; what is live cannot be")
-    gallery, before = None, 0
+    gallery, elan, before = None, None, 0
     style = RowStyle(no_face_rows, spreadsheet)
     drawn = {"annotate": str(annotate or ""), "blur_faces": blur_faces}  # the pictures of a run are all alike
     with (
@@ -248,6 +258,7 @@ def predict(
                 prior=as_prior(prior, prior_strength),
                 turned=turned,
                 device=device,
+                limits=limits,
             ),
             workers=workers or 1,
             dedupe=dedupe,
@@ -259,6 +270,8 @@ def predict(
             tell(f"{out} is complete; nothing is left to do")
             _report(run.counts, file, annotate, run.recognizer.session)
             raise typer.Exit(run.counts.exit_code)
+        if not run.recognizer.session.bundle.vouched:
+            tell(f"{model}: no seal, taken as it is (--unsealed): nothing shows whether it was altered")
         # They close in the opposite order: the summary is printed when every file is there.
         if summary:
             run.add_sink(Summary(items, err=as_json))
@@ -266,7 +279,8 @@ def predict(
             thumbnails = not (no_thumbnails or blur_faces)  # a blurred film must not come with sharp faces
             run.add_sink(_timeline_file(items, timeline, overwrite=overwrite, thumbnails=thumbnails))
         if eaf:
-            run.add_sink(_eaf_file(items, eaf, overwrite=overwrite))
+            elan = _eaf_file(items, eaf, overwrite=overwrite)
+            run.add_sink(elan)
         if file and is_stream(file):
             run.add_sink(RowStream(file, run.recognizer.classes, style))
         elif file:
@@ -287,6 +301,8 @@ def predict(
     for what, place in (("timeline", timeline), ("episodes for ELAN", eaf)):
         if place and place.exists():
             tell(f"{what} in {place}")
+    if elan and elan.episodes == 0:
+        tell(f"{eaf}: it has no tier: no face shows an expression in two frames or more of this video")
     if profile:
         _print_profile(run.recognizer.clock, counts.pictures - before)
     _report(counts, file, annotate, run.recognizer.session)
@@ -302,7 +318,7 @@ def _timeline_file(items: Sequence[Item], path: Path, *, overwrite: bool, thumbn
     return TimelineFile(path, overwrite=overwrite, thumbnails=thumbnails)
 
 
-def _eaf_file(items: Sequence[Item], path: Path, *, overwrite: bool) -> Sink:
+def _eaf_file(items: Sequence[Item], path: Path, *, overwrite: bool) -> EafFile:
     from mien.output.eaf import EafFile
 
     if items[0].is_live:

@@ -2,6 +2,7 @@
 
 from mien.dataset.fer2013 import ImportReport, import_fer2013
 from mien.dataset.folders import read_split
+from mien.dataset.label_map import read_label_map, relabeled
 from mien.dataset.labels import SEVEN, canonical
 from mien.dataset.match import ClassMatch, match_classes
 from mien.dataset.samples import ONE_SPLIT, SPLITS, Sample, Split
@@ -27,8 +28,10 @@ __all__ = [
     "match_classes",
     "open_dataset",
     "open_splits",
+    "read_label_map",
     "read_split",
     "read_table",
+    "relabeled",
     "split_named",
     "training_split",
 ]

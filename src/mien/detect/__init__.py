@@ -30,6 +30,14 @@ def default_detector_name() -> str:
     return DETECTORS[0]
 
 
+_MEANT = {
+    **dict.fromkeys(("skip", "none", "off", "no", "crop", "cropped", "face", "aligned"), "whole"),
+    **dict.fromkeys(("opencv", "cascade", "viola-jones"), "haar"),
+    **dict.fromkeys(("mtcnn", "retinaface", "ssd", "dlib", "mediapipe", "yolov8"), "yunet"),
+}
+"""What other tools call a detector -> the one here that does the same, or that does its work."""
+
+
 def make_detector(
     name: str,
     *,
@@ -56,7 +64,7 @@ def make_detector(
     """
     name = ALIASES.get(name, name)
     if name not in DETECTORS:
-        nearest = difflib.get_close_matches(name, DETECTORS, 1, 0)[0]
+        nearest = _MEANT.get(name.lower()) or difflib.get_close_matches(name, DETECTORS, 1, 0)[0]
         raise DetectorError(f"unknown detector {name!r}: did you mean {nearest!r}? There are {', '.join(DETECTORS)}")
     given = {"min_face": min_face, "min_score": min_score, "model": model, "turned": turned or None}
     for option, value in given.items():

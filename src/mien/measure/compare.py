@@ -15,6 +15,7 @@ from mien.measure.evaluate import Evaluation, evaluate
 from mien.measure.intervals import RESAMPLES
 from mien.measure.metrics import Truth
 from mien.measure.significance import Difference, difference, joint_table
+from mien.media.checks import USUAL, Limits
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer
 from mien.model.prior import Prior
@@ -74,6 +75,7 @@ def compare(
     shared_only: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    limits: Limits = USUAL,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Measure two models on a split, over the classes that both and the data share.
@@ -87,6 +89,7 @@ def compare(
         detector: finds the face, for both models; a photo without one is an error of both.
         shared_only: leave out samples of classes that not both models know, instead of refusing them.
         resamples: of the bootstrap intervals, seeded with `seed`.
+        limits: of the pictures.
         progress: is told how far the work is, with A or B named in what is being done.
 
     Raises:
@@ -97,7 +100,7 @@ def compare(
 
     def measure(name: str, model: Bundle | Session) -> Evaluation:
         return evaluate(
-            model, chosen, detector=detector, resamples=resamples, seed=seed,
+            model, chosen, detector=detector, resamples=resamples, seed=seed, limits=limits,
             progress=PartOfProgress(progress, prefix=f"{name}: "),
         )  # fmt: skip
 

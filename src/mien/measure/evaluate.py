@@ -20,6 +20,7 @@ from mien.measure.human_scale import HumanScale, human_scale
 from mien.measure.intervals import RESAMPLES, Estimate, wilson
 from mien.measure.metrics import Probabilities, Truth, restrict
 from mien.measure.scores import Scores, score
+from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
 from mien.model.bundle import Bundle
 from mien.model.classify import BATCH
@@ -157,6 +158,7 @@ def evaluate(
     corruptions: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    limits: Limits = USUAL,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Measure a model on a split, picture by picture: memory does not grow with the pictures.
@@ -173,6 +175,7 @@ def evaluate(
         by: a metadata column; each of its values is measured apart too.
         corruptions: measure again under each damage of `mien.measure.corruptions`, seeded with `seed`.
         resamples: of the bootstrap intervals, seeded with `seed`.
+        limits: of the pictures.
         progress: is told how far the work is.
 
     Raises:
@@ -182,7 +185,7 @@ def evaluate(
     match = match_classes(session.classes, split.classes, shared_only=shared_only)
     samples = [s for s in split.samples if s.label in match.classes]
     _check(split, samples, by, weights, match)
-    look = _Look(Stages(session, detector or WholePicture()), match, flip)
+    look = _Look(Stages(session, detector or WholePicture()), match, flip, limits)
     run = _Run()
     for done, batch in enumerate(_batches(samples), 1):
         _measure(batch, look, run, corruptions, seed)
@@ -200,7 +203,7 @@ def evaluate(
         )  # fmt: skip
 
     bundle = session.bundle
-    fresh = _fresh(run, train, progress) if train else None
+    fresh = _fresh(run, train, limits, progress) if train else None
     return Evaluation(
         model=bundle.manifest.name,
         model_sha256=hashlib.sha256(bundle.model).hexdigest(),
@@ -234,6 +237,7 @@ class _Look:
     stages: Stages
     match: ClassMatch
     flip: bool
+    limits: Limits
 
     def face(self, image: Image) -> Face | None:
         return next(iter(self.stages.detect(image)), None)
@@ -256,7 +260,7 @@ def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, see
     first = len(run.truth)
     for sample in batch:
         try:
-            image = next(read_image(sample.path)).pixels
+            image = next(read_image(sample.path, look.limits)).pixels
         except MediaError as error:
             run.failures.append(str(error))
             continue
@@ -309,12 +313,12 @@ def _damages() -> Iterator[tuple[str, int]]:
     return ((kind, strength) for kind in CORRUPTIONS for strength in STRENGTHS)
 
 
-def _fresh(run: _Run, train: Split, progress: Progress) -> NDArray[np.bool_]:
+def _fresh(run: _Run, train: Split, limits: Limits, progress: Progress) -> NDArray[np.bool_]:
     """Which of the measured pictures do not stand in the training split, `[N]`."""
     wanted, seen = set(run.keys), set[str]()
     for done, sample in enumerate(train.samples, 1):
         try:
-            key = pixel_key(next(read_image(sample.path)).pixels)
+            key = pixel_key(next(read_image(sample.path, limits)).pixels)
         except MediaError:
             continue
         if key in wanted:

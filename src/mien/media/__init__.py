@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mien.media.checks import MAX_PIXELS, Limits
 from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from mien.media.image import MAX_PIXELS, decode, read_image
+from mien.media.image import decode, read_image
 from mien.media.sources import MEDIA_SUFFIXES, Item, item_bytes, list_items, open_sources, read_item
 from mien.media.video import WHOLE, Clip, read_video
 
@@ -15,6 +16,7 @@ __all__ = [
     "WHOLE",
     "Clip",
     "Item",
+    "Limits",
     "decode",
     "item_bytes",
     "list_items",

@@ -25,9 +25,10 @@ from mien.media.archive_members import (
     no_pictures,
     suffix_of,
 )
+from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted
 from mien.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
-from mien.media.image import MAX_PIXELS, decode
+from mien.media.image import decode
 from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
 from mien.media.video import WHOLE, Clip
 from mien.records import Failure, Frame
@@ -65,18 +66,16 @@ def list_archive(path: Path, note: Callable[[str], None] = lambda text: None) ->
         raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
 
 
-def read_member(
-    path: Path, member: Member, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
-) -> Iterator[Frame | Failure]:
+def read_member(path: Path, member: Member, limits: Limits = USUAL, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
     """The frames of one member, or, where it has no name, of each in the archive, under their own sources.
 
     Raises:
         MediaError: it cannot be read, or not to its end.
     """
     if member.name:
-        yield from _frames(member_bytes(path, member), member.source(path), max_pixels, clip)
+        yield from _frames(member_bytes(path, member), member.source(path), limits, clip)
     else:
-        yield from _read_stream(path, max_pixels, clip)
+        yield from _read_stream(path, limits, clip)
 
 
 def member_bytes(path: Path, member: Member) -> bytes:
@@ -95,7 +94,7 @@ def member_bytes(path: Path, member: Member) -> bytes:
         raise MediaError(f"{source}: cannot be read ({reason(error)})") from error
 
 
-def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+def _read_stream(path: Path, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
     found, others = 0, Counter[str]()
     try:
         raw = path.open("rb")
@@ -109,7 +108,7 @@ def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Fa
                 continue
             found, index, source = found + 1, 0, member.source(path)
             try:
-                for result in _frames(cut_out(file, member, source), source, max_pixels, clip):
+                for result in _frames(cut_out(file, member, source), source, limits, clip):
                     yield result
                     index += isinstance(result, Frame)
             except MediaError as error:
@@ -119,11 +118,11 @@ def _read_stream(path: Path, max_pixels: int, clip: Clip) -> Iterator[Frame | Fa
         raise no_pictures(path, others)
 
 
-def _frames(data: bytes, source: str, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+def _frames(data: bytes, source: str, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
     suffix = PurePosixPath(source).suffix.lower()
     is_video = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and kind_of(data[:HEAD_BYTES]) == "video")
     if not is_video:
-        yield from decode(data, source, max_pixels)
+        yield from decode(data, source, limits)
         return
     from mien.media.video import decode_track, find_track, pyav
 
@@ -133,8 +132,8 @@ def _frames(data: bytes, source: str, max_pixels: int, clip: Clip) -> Iterator[F
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{source}: cannot be read as a video ({reason(error)})") from error
     with closing(container):
-        track = find_track(av, container, source, max_pixels)
-        yield from decode_track(av, container, track, source, clip, max_pixels)
+        track = find_track(av, container, source, limits.max_pixels)
+        yield from decode_track(av, container, track, source, clip, limits.max_pixels)
 
 
 # --- zip --------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ The limits bound memory and time, not only pixels: a small file may promise a la
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 from mien.errors import MediaError
 
@@ -17,6 +18,32 @@ HIGHEST_PIXELS = 178_000_000
 
 MAX_BYTES = 500_000_000
 """Largest picture file read unless told, in bytes: it is held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is decoded, and what is refused.
+
+    Attributes:
+        max_pixels: the largest picture, width x height. A format whose decoder takes more memory has a lower limit in
+            proportion, and all frames of an animation may have `ANIMATION_PIXELS` times as many.
+        max_bytes: the largest file, bytes.
+        truncated: take what there is of a picture that is cut short or damaged; `Frame.note` says so.
+
+    Raises:
+        MediaError: a limit below 1.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+    truncated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1 or self.max_bytes < 1:
+            raise MediaError(f"expected limits of 1 and more, found {self.max_pixels} pixels, {self.max_bytes} bytes")
+
+
+USUAL = Limits()
 
 MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 16, "float TIFF": 16}
 """Bytes that a decoder takes for a pixel, at its peak, where that is more than `USUAL_MEMORY`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -17,7 +18,8 @@ from mien.media.checks import (
     ANIMATION_PIXELS,
     HIGHEST_PIXELS,
     MAX_BYTES,
-    MAX_PIXELS,
+    USUAL,
+    Limits,
     check_png,
     check_promise,
     pixel_limit,
@@ -34,19 +36,20 @@ Pillow knows more, but some of those are unsafe on strangers' files: for EPS it 
 
 ANIMATED_FORMATS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
+DAMAGED = "truncated or damaged: what is missing is gray or black"
+"""`Frame.note` of a picture that is taken all the same."""
+
 UNTIMED_MS = 100.0
 """How long a frame without a duration is shown: as browsers do, and so that time always moves on."""
 
 
-def read_image(
-    path: Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, *, truncated: bool = False
-) -> Iterator[Frame]:
+def read_image(path: Path, limits: Limits = USUAL) -> Iterator[Frame]:
     """Decode the file at `path`; see `decode`.
 
     Raises:
-        MediaError: no such file, one of more than `max_bytes` bytes, or see `decode`.
+        MediaError: no such file, one of more than `limits.max_bytes` bytes, or see `decode`.
     """
-    yield from decode(read_bytes(path, max_bytes), str(path), max_pixels, truncated=truncated)
+    yield from decode(read_bytes(path, limits.max_bytes), str(path), limits)
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -72,7 +75,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return data
 
 
-def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated: bool = False) -> Iterator[Frame]:
+def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
     """Decode one picture, or each frame of an animated GIF, WebP, PNG or AVIF.
 
     EXIF orientation is applied. More than 8 bits are brought to 8 by the range that the picture uses. Alpha is laid
@@ -82,9 +85,7 @@ def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated:
     Args:
         data: the file's bytes.
         source: what the frames, and any error, are to be called.
-        max_pixels: refuse a larger width x height before decoding it. A format whose decoder takes more memory has a
-            lower limit in proportion, and all frames of an animation may have `ANIMATION_PIXELS` times as many.
-        truncated: take what there is of a picture that is cut short; `Frame.note` says so.
+        limits: a larger picture is refused before it is decoded.
 
     Raises:
         MediaError: empty, not a picture, too large, truncated, damaged, or with a wrong checksum. Frames of an
@@ -93,17 +94,18 @@ def decode(data: bytes, source: str, max_pixels: int = MAX_PIXELS, *, truncated:
     if not data:
         raise MediaError(f"{source}: the file is empty (0 bytes); expected a picture")
     if size := float_tiff_size(data):
-        yield Frame(_float_tiff(data, *size, source, max_pixels), source)
+        yield Frame(_float_tiff(data, *size, source, limits.max_pixels), source)
         return
-    picture = _open(data, source, min(max_pixels, HIGHEST_PIXELS))
-    if picture.format == "PNG" and not truncated:
-        check_png(data, source, to_the_end=not getattr(picture, "is_animated", False))
+    picture = _open(data, source, min(limits.max_pixels, HIGHEST_PIXELS))
+    damage = _png_damage(picture, data, source)
+    if damage and not limits.truncated:
+        raise damage
     expected = _frame_count(picture)
-    most = max(ANIMATION_PIXELS * max_pixels // (picture.width * picture.height), 1)
+    most = max(ANIMATION_PIXELS * limits.max_pixels // (picture.width * picture.height), 1)
     done, shown_ms = 0, 0.0
     try:
         while done != expected and done < most and _seek(picture, done):
-            image, note = _image(picture, data, truncated)
+            image, note = _image(picture, data, limits.truncated, DAMAGED if damage else "")
             yield Frame(image, source, done, None if expected == 1 else shown_ms / 1000, note)
             shown_ms += float(picture.info.get("duration", 0) or UNTIMED_MS)
             done += 1
@@ -131,20 +133,38 @@ def _float_tiff(data: bytes, width: int, height: int, source: str, max_pixels: i
         raise MediaError(f"{source}: {error}") from error
 
 
-def _image(picture: PillowImage.Image, data: bytes, truncated: bool) -> tuple[Image, str]:
-    note = ""
+def _png_damage(picture: PillowImage.Image, data: bytes, source: str) -> MediaError | None:
+    if picture.format != "PNG":
+        return None
+    try:
+        check_png(data, source, to_the_end=not getattr(picture, "is_animated", False))
+    except MediaError as error:
+        return error
+    return None
+
+
+def _image(picture: PillowImage.Image, data: bytes, truncated: bool, note: str) -> tuple[Image, str]:
+    """A picture's frame, and what a reader must know of it; `note` is known already."""
     pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
     if pages > 1:
         note = f"the first of {pages} pages"
     try:
-        deep = deep_image(picture, data)
-        return (deep if deep is not None else to_bgr(picture)), note
-    except OSError:
+        return _strict(picture, data), note
+    except Exception:  # a damaged file drives Pillow's readers into any
         if not truncated or picture.format in ANIMATED_FORMATS - {"PNG"}:
             raise
     with _partial():
-        image = to_bgr(_identify(data))
-    return image, "truncated: the missing part is gray or black"
+        return to_bgr(_identify(data)), DAMAGED
+
+
+def _strict(picture: PillowImage.Image, data: bytes) -> Image:
+    begun = _partial.uses
+    deep = deep_image(picture, data)
+    image = deep if deep is not None else to_bgr(picture)
+    if begun == _partial.uses and not _partial.lock.locked():
+        return image
+    with _partial.lock:  # another thread let Pillow pass over what is missing meanwhile
+        return to_bgr(_identify(data)) if deep is None and picture.format not in ANIMATED_FORMATS else image
 
 
 @cache
@@ -162,13 +182,19 @@ def _identify(data: bytes) -> PillowImage.Image:
 
 
 class _partial:
-    """Let Pillow give what it has of a picture that is cut short."""
+    """Let Pillow give what it has of a picture that is cut short, in every thread: `_strict` looks whether it was."""
+
+    lock = threading.Lock()
+    uses = 0
 
     def __enter__(self) -> None:
+        self.lock.acquire()
+        _partial.uses += 1
         ImageFile.LOAD_TRUNCATED_IMAGES = True
 
     def __exit__(self, *error: object) -> None:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+        self.lock.release()
 
 
 def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:

@@ -16,9 +16,10 @@ from mien.errors import MediaError, reason
 from mien.media import stream_address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
 from mien.media.archive_members import Member
+from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted, find_media, kind_by_name_or_content
 from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
-from mien.media.image import MAX_PIXELS, decode, read_image
+from mien.media.image import decode, read_bytes, read_image
 from mien.media.stream_reader import read_live
 from mien.media.video import WHOLE, Clip, read_video
 from mien.records import Failure, Frame
@@ -79,7 +80,7 @@ class Item:
 
 
 def open_sources(
-    sources: Sequence[str | os.PathLike[str]], *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE
+    sources: Sequence[str | os.PathLike[str]], *, limits: Limits = USUAL, clip: Clip = WHOLE
 ) -> Iterator[Frame | Failure]:
     """Every frame of every source, in order; a file that cannot be read is a `Failure`, and the rest go on.
 
@@ -87,14 +88,14 @@ def open_sources(
 
     Args:
         sources: see `list_items`.
-        max_pixels: see `mien.media.image.decode`.
+        limits: what is refused as too large, and whether truncated pictures are taken.
         clip: which frames of videos are wanted.
 
     Raises:
         MediaError: see `list_items`.
     """
     items = list_items(sources)
-    return chain.from_iterable(read_item(item, max_pixels=max_pixels, clip=clip) for item in items)
+    return chain.from_iterable(read_item(item, limits=limits, clip=clip) for item in items)
 
 
 def list_items(sources: Sequence[str | os.PathLike[str]], note: Note = lambda text: None) -> list[Item]:
@@ -141,7 +142,7 @@ def list_items(sources: Sequence[str | os.PathLike[str]], note: Note = lambda te
     return items
 
 
-def read_item(item: Item, *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
+def read_item(item: Item, *, limits: Limits = USUAL, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
     """The frames of one item, and after them one `Failure` if it could not be read to its end.
 
     The failure's frame index is the number of frames that came before it.
@@ -151,7 +152,7 @@ def read_item(item: Item, *, max_pixels: int = MAX_PIXELS, clip: Clip = WHOLE) -
         return
     index = 0
     try:
-        for result in _read(item, max_pixels, clip):
+        for result in _read(item, limits, clip):
             yield result
             index += isinstance(result, Frame)
     except MediaError as error:
@@ -163,21 +164,23 @@ def item_bytes(item: Item) -> bytes | None:
     if item.path is None or item.problem or not item.is_picture:
         return None
     try:
-        return member_bytes(item.path, item.member) if item.member else item.path.read_bytes()
+        if item.member:
+            return member_bytes(item.path, item.member)
+        return read_bytes(item.path) if item.path.is_file() else None  # a pipe is read once
     except (OSError, MediaError):
         return None  # whoever decodes it says why
 
 
-def _read(item: Item, max_pixels: int, clip: Clip) -> Iterator[Frame | Failure]:
+def _read(item: Item, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
     if item.address is not None:
-        return read_live(item.address, clip, max_pixels)
+        return read_live(item.address, clip, limits.max_pixels)
     if item.path is None:
-        return decode(_read_stdin(), STDIN, max_pixels)
+        return decode(_read_stdin(limits.max_bytes), STDIN, limits)
     if item.member is not None:
-        return read_member(item.path, item.member, max_pixels, clip)
+        return read_member(item.path, item.member, limits, clip)
     if item.is_video:
-        return read_video(str(item.path), clip, max_pixels)
-    return read_image(item.path, max_pixels)
+        return read_video(str(item.path), clip, limits.max_pixels)
+    return read_image(item.path, limits)
 
 
 def _expand(source: str, note: Note) -> tuple[list[Item], bool]:
@@ -279,8 +282,11 @@ def _matched(path: Path, note: Note) -> list[Item]:
         return [Item(str(path), path, str(error))]
 
 
-def _read_stdin() -> bytes:
+def _read_stdin(max_bytes: int) -> bytes:
     try:
-        return sys.stdin.buffer.read()
+        data = sys.stdin.buffer.read(max_bytes + 1)
     except OSError as error:
         raise MediaError(f"{STDIN}: standard input cannot be read ({reason(error)})") from error
+    if len(data) > max_bytes:
+        raise MediaError(f"{STDIN}: more than the limit of {max_bytes:,} bytes; shrink it or raise the limit")
+    return data

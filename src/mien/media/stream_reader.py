@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from mien.errors import MediaError
+from mien.media.checks import MAX_PIXELS
 from mien.media.connection import Broken, Connect, Connection
-from mien.media.image import MAX_PIXELS
 from mien.media.latest_frame import Newest
 from mien.media.stream_address import is_camera, shown
 from mien.media.timestamps import Timeline

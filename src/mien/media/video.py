@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MediaError, reason
-from mien.media.image import MAX_PIXELS
+from mien.media.checks import MAX_PIXELS
 from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
 

@@ -84,6 +84,11 @@ class Bundle:
     golden: Golden | None
     sealed: bool
 
+    @property
+    def vouched(self) -> bool:
+        """Whether a seal shows that nothing was altered, or it is somebody else's model, which never had one."""
+        return self.sealed or MANIFEST_KEY not in onnxfile.metadata(self.model, str(self.path))
+
 
 def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = False) -> Bundle:
     """Load a bundled model by name, or any model by path.
@@ -105,7 +110,7 @@ def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = Fa
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({reason(error)})") from error
     bundle = read_bundle(data, path)
-    if not (bundle.sealed or unsealed) and MANIFEST_KEY in onnxfile.metadata(data, str(path)):
+    if not (bundle.vouched or unsealed):
         raise BundleMismatch(
             f"{path}: it carries a manifest and no seal, so that nothing shows whether it was altered; take a fresh "
             "copy, or ask for it unsealed",

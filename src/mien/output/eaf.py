@@ -34,6 +34,8 @@ class EafFile:
         self._video, self._path, self._overwrite = video, path, overwrite
         self._observer = Observer()
         self._closed = False
+        self.episodes: int | None = None
+        """How many the file holds, once it is written."""
 
     def add(self, item: int, result: FrameReadings | Failure) -> None:
         """Take the readings of the next frame."""
@@ -47,7 +49,9 @@ class EafFile:
             OutputError: it cannot be written.
         """
         if not self._closed and error is None:
-            write_elan(self._observer.finish(), self._video, self._path, overwrite=self._overwrite)
+            episodes = list(self._observer.finish())
+            write_elan(episodes, self._video, self._path, overwrite=self._overwrite)
+            self.episodes = len(episodes)
         self._closed = True
 
 

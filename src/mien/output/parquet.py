@@ -28,7 +28,7 @@ def arrow_schema(classes: Sequence[str]) -> Any:
     """The `pyarrow.Schema` of rows over these classes: the columns of `mien.output.rows.columns`."""
     arrow = pyarrow()
     kinds = dict.fromkeys(columns(classes), arrow.float64())
-    kinds |= {name: arrow.string() for name in ("source", "detector", "label", "error", "answer")}
+    kinds |= {name: arrow.string() for name in ("source", "detector", "label", "error", "answer", "note")}
     kinds |= {name: arrow.int64() for name in ("frame", "face", "track")}
     return arrow.schema(list(kinds.items()))
 

@@ -14,6 +14,7 @@
 | answer | which of the model's answers this is: `people`, `fer2013`; empty where it has one without a name |
 | disagreement | how much people would disagree, 0 to 1: the entropy of the probabilities, as a share of the most |
 | unsure | 1 where the most probable class has less than half, so that most people would say otherwise; else 0 |
+| note | what a reader must know of the picture: that it is truncated, or the first of several pages; else empty |
 
 JSON lines nest what belongs together (`box_xyxy`, `landmarks_xy`, `probabilities`); CSV (RFC 4180) and Parquet are
 flat. A picture or frame without a face has a row of `source`, `frame` and `time_s` alone where that is asked for: see
@@ -33,7 +34,9 @@ LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 _LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
-_ANSWER_COLUMNS: tuple[Literal["answer", "disagreement", "unsure"], ...] = ("answer", "disagreement", "unsure")
+_ANSWER_COLUMNS: tuple[Literal["answer", "disagreement", "unsure", "note"], ...] = (
+    "answer", "disagreement", "unsure", "note",
+)  # fmt: skip
 """After all others: readers of before there were answers find theirs where they were."""
 
 Cell = str | int | float | None
@@ -58,6 +61,7 @@ class Row(TypedDict):
     answer: str | None
     disagreement: float | None
     unsure: int | None
+    note: str | None
 
 
 def rows_of(item: FrameReadings | Failure, no_face_rows: bool | None = False) -> list[Row]:
@@ -68,11 +72,11 @@ def rows_of(item: FrameReadings | Failure, no_face_rows: bool | None = False) ->
         no_face_rows: whether a picture or frame without a face has a row; None: where it is part of a time series.
     """
     if isinstance(item, Failure):
-        return [_row_without_face(item.source, item.frame, None, item.message)]
+        return [_row_without_face(item.source, item.frame, None, item.message, None)]
     frame = item.frame
     if not item.readings and (frame.time_s is not None if no_face_rows is None else no_face_rows):
-        return [_row_without_face(frame.source, frame.index, frame.time_s, None)]
-    return [_row(index, reading) for index, reading in enumerate(item.readings)]
+        return [_row_without_face(frame.source, frame.index, frame.time_s, None, frame.note or None)]
+    return [_row(index, reading, frame.note) for index, reading in enumerate(item.readings)]
 
 
 def json_line(row: Row) -> str:
@@ -86,7 +90,7 @@ def json_line(row: Row) -> str:
     return text + "\n"
 
 
-def _row(index: int, reading: Reading) -> Row:
+def _row(index: int, reading: Reading, note: str) -> Row:
     face, expression = reading.face, reading.expression
     return {
         "source": reading.source,
@@ -105,10 +109,11 @@ def _row(index: int, reading: Reading) -> Row:
         "answer": expression.answer or None,
         "disagreement": _rounded(expression.disagreement, 6),
         "unsure": int(expression.unsure),
+        "note": note or None,
     }
 
 
-def _row_without_face(source: str, frame: int, time_s: float | None, error: str | None) -> Row:
+def _row_without_face(source: str, frame: int, time_s: float | None, error: str | None, note: str | None) -> Row:
     return {
         "source": source,
         "frame": frame,
@@ -126,6 +131,7 @@ def _row_without_face(source: str, frame: int, time_s: float | None, error: str 
         "answer": None,
         "disagreement": None,
         "unsure": None,
+        "note": note,
     }
 
 

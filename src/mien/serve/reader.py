@@ -151,7 +151,7 @@ class Reader:
             yield Failure(picture.source, 0, picture.problem)
             return
         try:
-            for frame in decode(picture.data, picture.source, self.recognizer.max_pixels):
+            for frame in decode(picture.data, picture.source, self.recognizer.limits):
                 if read == MAX_FRAMES:
                     yield Failure(
                         picture.source, read, f"{picture.source}: only the first {MAX_FRAMES} frames are read"

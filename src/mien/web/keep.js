@@ -20,7 +20,7 @@ function cell(value) {
  */
 export function csv(rows, classes) {
   const known = ["source", "frame", "time_s", "face", "track", "x1", "y1", "x2", "y2", "score", "detector", ...LANDMARKS.flatMap((name) => [`${name}_x`, `${name}_y`]), "label", "confidence"];
-  const columns = [...known, ...classes.map((name) => `p_${name}`), "error", "answer", "disagreement", "unsure"];
+  const columns = [...known, ...classes.map((name) => `p_${name}`), "error", "answer", "disagreement", "unsure", "note"];
   const lines = rows.map((each) => {
     const row = /** @type {any} */ (each);
     const [x1, y1, x2, y2] = row.box_xyxy ?? [];

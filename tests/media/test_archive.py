@@ -620,3 +620,25 @@ def test_ten_thousand_members_are_listed_quickly(tmp_path, kind):
     assert len(items) == 7_500
     assert seconds < 2  # 0.2 to 0.4 s, but a machine may be busy
     assert peak < 25_000_000
+
+
+def test_a_zip_that_declares_more_than_it_lists_says_so(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"no picture")
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 10 : end + 12] = (7).to_bytes(2, "little")
+    path.write_bytes(data)
+    *_, last = list_items([path])
+    assert last.problem
+    assert "declares 7 entries and lists 1" in last.problem
+
+
+@pytest.mark.parametrize("kind", [b"L", b"x", b"g"])
+def test_a_long_header_of_a_tar_is_refused_before_it_is_read(tmp_path: Path, kind: bytes):
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, 3_000_000_000
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    with pytest.raises(MediaError, match="a header of 3,000,000,000 bytes"):
+        list_items([tmp_path / "a.tar"])

@@ -15,6 +15,7 @@ from mien.model.bundle import load_bundle
 from mien.model.manifest import parse_manifest
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
+from mien.model.verify_apart import verify_apart
 
 onnx: Any = pytest.importorskip("onnx")
 
@@ -79,3 +80,67 @@ def test_numbers_of_a_manifest_are_finite(tmp_path: Path, value: str):
     text = model(tmp_path).with_name("m.manifest.json").read_text().replace('"scale": 1.0', f'"scale": {value}')
     with pytest.raises(ManifestError):
         parse_manifest(text, "it")
+
+
+def test_damage_in_the_entry_of_the_seal_is_noticed(tmp_path: Path):
+    data = load_bundle("default").model
+    entry = data.rindex(onnxfile.SEAL_KEY.encode())
+    length = entry - 3
+    longer = bytearray(data)
+    longer[length] += 2
+    longer += b"\x18\x01"  # a field that nobody reads
+    (tmp_path / "longer.onnx").write_bytes(longer)
+    with pytest.raises(BundleError):
+        load_bundle(tmp_path / "longer.onnx")
+    for at in range(entry - 4, len(data)):
+        altered = bytearray(data)
+        altered[at] ^= 1
+        (tmp_path / "altered.onnx").write_bytes(altered)
+        with pytest.raises(BundleError):
+            load_bundle(tmp_path / "altered.onnx")
+
+
+def endless(folder: Path) -> Path:
+    """A model whose graph counts to 2 ** 62."""
+    from onnx import TensorProto, helper
+
+    path = model(folder)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["was"], ["is"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("was", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("is", TensorProto.FLOAT, None),
+        ],
+    )
+    made = onnx.load(path)
+    made.graph.node[1].output[0] = "once"
+    made.graph.node.append(helper.make_node("Loop", ["often", "true", "once"], ["y"], body=body))
+    made.graph.initializer.append(helper.make_tensor("often", TensorProto.INT64, [], [2**62]))
+    made.graph.initializer.append(helper.make_tensor("true", TensorProto.BOOL, [], [True]))
+    onnx.save(made, path)
+    return path
+
+
+def test_a_graph_without_end_is_a_sentence(tmp_path: Path):
+    with pytest.raises(BundleError, match="does not end within 4 s"):
+        verify_apart(load_bundle(endless(tmp_path)), time_s=4)
+
+
+def test_a_bundle_that_is_whole_passes_in_a_process_of_its_own():
+    assert all(check.passed for check in verify_apart(load_bundle("default")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"scale": 1.0', '"scale": 0'), ('"std": [1.0]', '"std": [0]'), ('"height": 8', '"height": 99999')]
+)
+def test_absurd_numbers_of_a_manifest_are_refused(tmp_path: Path, old: str, new: str):
+    text = model(tmp_path).with_name("m.manifest.json").read_text()
+    assert old in text
+    with pytest.raises(ManifestError):
+        parse_manifest(text.replace(old, new), "it")

@@ -35,10 +35,10 @@ def verify(
     Exit code: 0 all is well, 2 a check failed.
     """
     from mien.model.bundle import load_bundle
-    from mien.model.verify import verify_bundle
+    from mien.model.verify_apart import verify_apart
 
     loaded = load_bundle(bundle, unsealed=unsealed)
-    print_checks(loaded, verify_bundle(loaded, device=device), as_json=as_json)
+    print_checks(loaded, verify_apart(loaded, device), as_json=as_json)
 
 
 def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> None:

@@ -71,10 +71,10 @@ def add(
     """
     from mien.errors import RegistryError
     from mien.model.bundle import load_bundle
-    from mien.model.verify import verify_bundle
+    from mien.model.verify_apart import verify_apart
 
     loaded = load_bundle(bundle)
-    failed = [f"{check.name}: {check.detail}" for check in verify_bundle(loaded) if check.passed is False]
+    failed = [f"{check.name}: {check.detail}" for check in verify_apart(loaded) if check.passed is False]
     if failed:
         raise RegistryError(f"{loaded.path} is not added: {'; '.join(failed)}")
     with opened_registry(location, files) as registry:

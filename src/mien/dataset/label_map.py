@@ -27,6 +27,8 @@ def read_label_map(text: str) -> dict[str, str]:
     Raises:
         DatasetError: neither, an empty name, or one label twice.
     """
+    if not text.strip():
+        raise DatasetError("label map: it is empty; expected LABEL=CLASS,LABEL=CLASS, or a JSON or CSV file")
     path = Path(text)
     is_file = "=" not in text or path.is_file()
     pairs = _pairs_of_file(path) if is_file else [part.partition("=")[::2] for part in text.split(",") if part.strip()]
@@ -67,7 +69,7 @@ def _relabeled(sample: Sample, names: Mapping[str, str]) -> Sample:
 def _pairs_of_file(path: Path) -> list[tuple[str, str]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES or not path.is_file():
-            raise DatasetError(f"{path}: expected a map of labels in JSON or CSV of at most {MAX_FILE_BYTES:,} bytes")
+            raise DatasetError(f"label map: {path}: expected a file in JSON or CSV of at most {MAX_FILE_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8-sig") if path.suffix.lower() == ".json" else ""
     except (OSError, ValueError) as error:
         raise DatasetError(

@@ -36,6 +36,9 @@ from mien.records import Failure, Frame
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 """What is read as an archive. How a tar is compressed is told by its first bytes."""
 
+ZIP_END_BYTES = 22 + 65_535 + 20
+"""The end of a zip: its last record, with the longest comment, and what zip64 has before it."""
+
 PIECE = 4096
 """Bytes of a zip's member read at once: `zipfile` unpacks so much of bzip2 and LZMA in one go, to 80 MB at worst."""
 
@@ -169,6 +172,10 @@ def _zip(path: Path) -> zipfile.ZipFile:
 def _list_zip(path: Path, note: Callable[[str], None]) -> list[Member]:
     infos = _zip(path).infolist()
     check_number(path, len(infos))
+    declared = _declared_entries(path)
+    short = declared is not None and declared > len(infos)
+    if short and not infos:
+        raise MediaError(f"{path}: its directory declares {declared:,} entries and lists none; get the file again")
     kinds = {
         info.filename: kind_of_member(info.filename, partial(_zip_head, path, info))
         for info in infos
@@ -180,7 +187,35 @@ def _list_zip(path: Path, note: Callable[[str], None]) -> list[Member]:
         raise no_pictures(path, others)
     if others:
         note(f"{path}: passed over {counted(others)}")
-    return in_order(members, path)
+    found = in_order(members, path)
+    if short:
+        problem = f"its directory declares {declared:,} entries and lists {len(infos):,}: some are lost"
+        found.append(Member("", problem=f"{path}: {problem}; get the file again"))
+    return found
+
+
+def _declared_entries(path: Path) -> int | None:
+    """How many entries the end of a zip declares; None where it does not say.
+
+    `zipfile` goes by the directory's size in bytes alone, and passes over entries that are lost.
+    """
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = file.seek(max(end - ZIP_END_BYTES, 0))
+            tail = file.read()
+            at = tail.rfind(b"PK\x05\x06")
+            number = int.from_bytes(tail[at + 10 : at + 12], "little")
+            if at < 0 or number < 0xFFFF:
+                return number if at >= 0 else None
+            locator = tail[max(at - 20, 0) : at]  # of zip64
+            if locator[:4] != b"PK\x06\x07":
+                return None
+            file.seek(int.from_bytes(locator[8:16], "little"))
+            record = file.read(56)
+            return int.from_bytes(record[32:40], "little") if record[:4] == b"PK\x06\x06" and start <= end else None
+    except (OSError, OverflowError, ValueError):
+        return None
 
 
 def _zip_head(path: Path, info: zipfile.ZipInfo) -> bytes:

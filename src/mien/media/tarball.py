@@ -34,6 +34,12 @@ COMPRESSIONS = {
 }
 """First bytes of a compressed file -> the module that unpacks it."""
 
+MAX_HEADER_BYTES = 262_144
+"""Largest long name or extended header (pax) of a member: both are held in memory."""
+
+MAX_PAX_HEADERS = 100
+"""Most extended headers that hold for a whole archive."""
+
 PIECE = 65536
 """Bytes unpacked at once."""
 
@@ -82,6 +88,8 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | str]:
             tar: Any = opened
             while info := tar.next():
                 tar.members.clear()  # it would hold all of them
+                if len(tar.pax_headers) > MAX_PAX_HEADERS:
+                    raise tarfile.ReadError(f"more than {MAX_PAX_HEADERS} headers for the whole archive")
                 number += 1
                 check_number(path, number)
                 if info.size < 0:  # what follows it would be itself
@@ -131,11 +139,27 @@ def cut_out(file: Any, member: Member, source: str) -> bytes:
     return data
 
 
+_IN_MEMORY = frozenset({
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+})  # fmt: skip
+"""Types of headers that say more about the next one."""
+
 HeaderError, ReadError = tarfile.HeaderError, tarfile.ReadError  # below, `tarfile` names a parameter
 
 
 class _Header(tarfile.TarInfo):
     """A header of a tar. What is none is an error: `tarfile` would take it for the end, and pass over the rest."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _IN_MEMORY and header.size > MAX_HEADER_BYTES:
+            raise ReadError(f"a header of {header.size:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
+        return header
+
+    def _proc_gnusparse_10(self, next: tarfile.TarInfo, pax_headers: object, tar: object) -> None:
+        """A member with holes is refused: its map, which may be as long as the archive, is not read."""
+        setattr(next, "sparse", [])  # noqa: B010 - its type does not declare it
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> _Header:

@@ -19,7 +19,7 @@ from mien.files import make_folder, write_bytes
 from mien.model import onnxfile
 from mien.model.crop import Crops
 from mien.model.external_data import refuse_external_data
-from mien.model.manifest import Answer, Manifest, parse_manifest
+from mien.model.manifest import MAX_MANIFEST_BYTES, Answer, Manifest, parse_manifest
 
 MANIFEST_KEY = "mien.manifest"
 GOLDEN_KEY = "mien.golden"
@@ -32,6 +32,9 @@ FORMER_NAMES = {"small": "default"}
 
 MAX_TOLERANCE = 0.05
 """Largest difference of a probability that a bundle may call equal, whatever its golden vectors say."""
+
+MAX_MODEL_BYTES = 2_147_483_647
+"""Largest model file: ONNX files are protobuf messages, and these are never larger."""
 
 PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
 
@@ -105,11 +108,7 @@ def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = Fa
         BundleMismatch: the file was changed after it was sealed, or its seal was taken away.
     """
     path = _resolve(name)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({reason(error)})") from error
-    bundle = read_bundle(data, path)
+    bundle = read_bundle(_read(path, MAX_MODEL_BYTES), path)
     if not (bundle.vouched or unsealed):
         raise BundleMismatch(
             f"{path}: it carries a manifest and no seal, so that nothing shows whether it was altered; take a fresh "
@@ -133,12 +132,12 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
     sidecar = path.with_name(path.stem + ".manifest.json")
     if MANIFEST_KEY in entries:
         manifest = parse_manifest(entries[MANIFEST_KEY], source)
-        if sidecar.exists() and parse_manifest(sidecar.read_bytes(), str(sidecar)) != manifest:
+        if sidecar.exists() and parse_manifest(_read(sidecar, MAX_MANIFEST_BYTES), str(sidecar)) != manifest:
             raise BundleMismatch(
                 f"{source} carries a manifest, and {sidecar} says something else; remove {sidecar.name}"
             )
     elif sidecar.exists():
-        manifest = parse_manifest(sidecar.read_bytes(), str(sidecar))
+        manifest = parse_manifest(_read(sidecar, MAX_MANIFEST_BYTES), str(sidecar))
     else:
         raise ManifestError(
             f"{source}: no manifest inside it (metadata key {MANIFEST_KEY!r}), nor beside it as {sidecar.name}; "
@@ -163,6 +162,17 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -
     make_folder(path.parent, BundleError)
     write_bytes(path, data, BundleError)
     return read_bundle(data, path)
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if not path.is_file():
+            raise BundleError(f"{path}: expected a file, found a folder, device or pipe")
+        if (size := path.stat().st_size) > most:
+            raise BundleError(f"{path}: {size:,} bytes; expected at most {most:,}")
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise BundleError(f"{path}: cannot be read ({reason(error)})") from error
 
 
 def _resolve(name: str | os.PathLike[str]) -> Path:
@@ -200,7 +210,7 @@ def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
         if not all(np.isfinite(rows).all() for rows in everything):
             raise ValueError("probabilities that are not finite")
         return Golden(crops, probabilities, tolerance, others)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BundleError(
-            f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({error})"
+            f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({reason(error)[:200]})"
         ) from error

@@ -26,6 +26,14 @@ from mien.errors import BundleError, ManifestError
 
 SCHEMA_VERSION = 1
 
+MAX_MANIFEST_BYTES = 10_000_000
+"""Largest manifest read."""
+
+MAX_CLASSES = 1000
+
+NAMED_PROBLEMS = 5
+"""At most this many broken fields are named in an error."""
+
 DEFAULT_FRAMING = "default"
 """Key of the framing used for a detector that the manifest does not name."""
 
@@ -72,6 +80,8 @@ class InputSpec(_Part):
             raise ValueError(f"color {self.color!r} does not go with channels {self.channels}")
         if self.dtype == "uint8" and (self.scale != 1.0 or self.mean or self.std):
             raise ValueError("scale, mean and std are for dtype 'float32'; a uint8 model normalizes inside its graph")
+        if self.scale <= 0 or any(value <= 0 for value in self.std or ()):
+            raise ValueError("scale and std must be more than 0")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) != self.channels:
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
@@ -91,6 +101,9 @@ class OutputSpec(_Part):
         return self
 
 
+Shift = Annotated[float, Field(ge=-5, le=5)]
+
+
 class Framing(_Part):
     """How the model's square view of a face follows from one detector's box.
 
@@ -101,7 +114,7 @@ class Framing(_Part):
 
     margin: float = Field(gt=0.2, lt=5)
     length: Literal["longer", "mean"] = "longer"
-    shift_xy: tuple[float, float] = (0.0, 0.0)
+    shift_xy: tuple[Shift, Shift] = (0.0, 0.0)
 
     def length_of(self, width: float, height: float) -> float:
         """The length that `margin` multiplies, of a box of this size."""
@@ -137,7 +150,7 @@ class CropSpec(_Part):
 class Calibration(_Part):
     """The temperature inside the graph, and the split it was fitted on."""
 
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0.001, le=1000)
     split: str = ""
 
 
@@ -154,7 +167,7 @@ class Answer(_Part):
     """
 
     name: AnswerName
-    classes: tuple[ClassName, ...] = Field(min_length=2)
+    classes: tuple[ClassName, ...] = Field(min_length=2, max_length=MAX_CLASSES)
     outputs: OutputSpec
     calibration: Calibration = Calibration()
     prior: dict[ClassName, PositiveFloat] = Field(default_factory=dict[ClassName, PositiveFloat])
@@ -207,7 +220,7 @@ class Manifest(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str = "unnamed"
     created: str = ""
-    classes: tuple[ClassName, ...] = Field(min_length=2)
+    classes: tuple[ClassName, ...] = Field(min_length=2, max_length=MAX_CLASSES)
     input: InputSpec
     outputs: OutputSpec = OutputSpec()
     crop: CropSpec = CropSpec()
@@ -286,13 +299,17 @@ def parse_manifest(text: str | bytes, source: str) -> Manifest:
     Raises:
         ManifestError: not JSON, or a field that breaks the schema: every such field is named with what was found.
     """
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{source}: a manifest of more than {MAX_MANIFEST_BYTES:,} bytes")
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
+        broken = error.errors()
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']} (found {_short(e['input'])})"
-            for e in error.errors()
+            f"{'.'.join(map(str, e['loc']))[:60] or 'manifest'}: {e['msg'][:120]} (found {_short(e['input'])})"
+            for e in broken[:NAMED_PROBLEMS]
         )
+        problems += f"; and {len(broken) - NAMED_PROBLEMS} more" if len(broken) > NAMED_PROBLEMS else ""
         raise ManifestError(f"{source}: the manifest breaks schema version {SCHEMA_VERSION}: {problems}") from error
 
 

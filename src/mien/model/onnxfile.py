@@ -63,12 +63,17 @@ def check_seal(data: bytes, source: str) -> bool:
         BundleMismatch: the file was altered after it was sealed.
     """
     expected = metadata(data, source).get(SEAL_KEY)
-    if expected is not None and expected != (found := sha256_without(data, SEAL_KEY, source)):
+    if expected is None:
+        return False
+    found = sha256_without(data, SEAL_KEY, source)
+    if expected != found:
         raise BundleMismatch(
-            f"{source}: the file was altered after it was made: expected sha256 {expected}, found {found}; take a "
+            f"{source}: the file was altered after it was made: expected sha256 {expected[:64]}, found {found}; take a "
             "fresh copy, or make it again"
         )
-    return expected is not None
+    if with_seal(data, source) != data:  # bytes of the seal's own entry, which no hash covers
+        raise BundleMismatch(f"{source}: its seal was altered after it was made; take a fresh copy, or make it again")
+    return True
 
 
 def without(data: bytes, keys: set[str], source: str) -> bytes:

@@ -102,7 +102,7 @@ def _loaded(path: Path) -> object:
             f"{path}: expected a state dict, found something that only running its code could open, which mien never "
             f"does (a whole model saved with torch.save(model, ...), for instance); save {SAVE} instead"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # torch.load raises what the bytes drive it into
         raise TrainingError(f"{path}: not a file of PyTorch weights, or a damaged one; save {SAVE} again") from error
 
 

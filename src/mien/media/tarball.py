@@ -151,7 +151,7 @@ class _Header(tarfile.TarInfo):
     """A header of a tar. What is none is an error: `tarfile` would take it for the end, and pass over the rest."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _Header:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         header = super().frombuf(buf, encoding, errors)
         if header.type in _IN_MEMORY and header.size > MAX_HEADER_BYTES:
             raise ReadError(f"a header of {header.size:,} bytes; expected at most {MAX_HEADER_BYTES:,}")

@@ -97,7 +97,7 @@ def test_a_command_that_is_interrupted_says_so(run: Run, tmp_path: Path, monkeyp
 def test_ctrl_c_reaches_workers_without_a_traceback(astronaut: Path, tmp_path: Path):
     """A terminal sends it to every process of the command: to workers, too, while they import what they need."""
     Image.open(astronaut).resize((160, 160)).save(tmp_path / "0.png")
-    for number in range(1, 100):
+    for number in range(1, 1000):
         (tmp_path / f"{number}.png").hardlink_to(tmp_path / "0.png")
     rows = tmp_path / "rows.csv"
     command = [sys.executable, "-m", "mien", "predict", str(tmp_path), "--out", str(rows), "--workers", "2"]

@@ -103,4 +103,4 @@ def test_a_recipe_may_ask_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         progress=said,
     )  # fmt: skip
     assert FRAMING in said.names
-    assert list((tmp_path / "run" / "cache").glob("views-stub-*.npy"))
+    assert list((tmp_path / "run" / "cache").glob("views-stub-*.npz"))

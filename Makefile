@@ -13,7 +13,7 @@ demo: .venv-demo/ready
 	.venv-demo/bin/mien predict $(SAMPLE) --annotate demo-output --overwrite
 
 test: .venv/ready
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n logical --dist worksteal
 
 check: lint test
 

@@ -126,9 +126,9 @@ def test_an_animation_has_a_bound_for_all_its_frames():
     data = io.BytesIO()
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
     read = []
-    with pytest.raises(MediaError, match=r"30 frames of 40 x 40 pixels; the first 20 were read"):
+    with pytest.raises(MediaError, match=r"30 frames of 40 x 40 pixels; the first 8 were read"):
         read.extend(decode(data.getvalue(), "it", Limits(1600)))
-    assert len(read) == 20
+    assert len(read) == 8
 
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path):
@@ -212,3 +212,11 @@ def test_a_video_without_a_telling_name_is_a_video(tmp_path: Path):
     (item,) = list_items([tmp_path])
     assert item.is_video
     assert len(list(open_sources([tmp_path / "clip"]))) == 5
+
+
+def test_a_picture_of_16_bits_in_color_has_a_lower_limit():
+    ok, data = cv2.imencode(".png", np.zeros((30, 30, 3), np.uint16))
+    assert ok
+    assert only(data.tobytes(), Limits(2000)).pixels.shape == (30, 30, 3)
+    with pytest.raises(MediaError, match="larger than the limit of 800 pixels"):
+        only(data.tobytes(), Limits(1500))

@@ -45,12 +45,12 @@ class Limits:
 
 USUAL = Limits()
 
-MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 16, "float TIFF": 16}
+MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 16, "float TIFF": 16, "deep color": 15}
 """Bytes that a decoder takes for a pixel, at its peak, where that is more than `USUAL_MEMORY`."""
 
 USUAL_MEMORY = 8
 
-ANIMATION_PIXELS = 20
+ANIMATION_PIXELS = 8
 """Most pixels of all frames of an animation, as a multiple of the limit for one picture."""
 
 JPEG_PIXELS_PER_BYTE = 600

@@ -25,7 +25,7 @@ from mien.media.checks import (
     pixel_limit,
 )
 from mien.media.formats import is_heif
-from mien.media.pixels import decode_deep, deep_image, float_tiff_size, to_bgr
+from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr
 from mien.records import Frame, Image
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -218,7 +218,7 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
     width, height = picture.size
     if width < 1 or height < 1:
         raise MediaError(f"{source}: the picture has {width} x {height} pixels; expected at least one")
-    limit = pixel_limit(str(picture.format), max_pixels)
+    limit = pixel_limit("deep color" if is_deep_color(picture, data) else str(picture.format), max_pixels)
     if width * height > limit:
         raise MediaError(
             f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it or raise the limit"

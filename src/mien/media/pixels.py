@@ -105,7 +105,7 @@ def deep_image(picture: PillowImage.Image, data: bytes) -> Image | None:
     Raises:
         MediaError: OpenCV cannot decode it.
     """
-    return decode_deep(data, _turn_of(picture)) if _is_deep_color(picture, data) else None
+    return decode_deep(data, _turn_of(picture)) if is_deep_color(picture, data) else None
 
 
 def float_tiff_size(data: bytes) -> tuple[int, int] | None:
@@ -153,7 +153,8 @@ def decode_deep(data: bytes, turn: Callable[[Any], Any] | None = None) -> Image:
     return np.ascontiguousarray(turn(out)) if turn else out
 
 
-def _is_deep_color(picture: PillowImage.Image, data: bytes) -> bool:
+def is_deep_color(picture: PillowImage.Image, data: bytes) -> bool:
+    """Whether it is in color, with more than 8 bits a channel, which Pillow would cut to 8."""
     if picture.format == "PNG":
         return data[24] == 16 and data[25] in (2, 6) and not getattr(picture, "is_animated", False)
     if picture.format == "TIFF":

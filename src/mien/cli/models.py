@@ -57,8 +57,8 @@ def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> N
         raise typer.Exit(2)
 
 
-def show(bundle: BundleArgument = "default") -> None:
+def show(bundle: BundleArgument = "default", unsealed: UnsealedOption = False) -> None:
     """Print a bundle's manifest as JSON."""
     from mien.model.bundle import load_bundle
 
-    say_text(load_bundle(bundle).manifest.to_json() + "\n")
+    say_text(load_bundle(bundle, unsealed=unsealed).manifest.to_json() + "\n")

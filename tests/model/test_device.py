@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from mien import Recognizer
-from mien.detect import make_detector
+from mien.detect import make_detector, yunet
 from mien.errors import DeviceError
 from mien.model.bundle import Bundle
 from mien.model.device import CPU, DEVICES, KINDS, Device, candidates, parse_device
@@ -59,7 +59,7 @@ class Faller(Pretender):
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, type[Pretender]], None]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, type[Pretender]], None]]:
     """Put in the place of ONNX Runtime one that has this device."""
 
     def install(name: str, session: type[Pretender]) -> None:
@@ -71,8 +71,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, type[Pretender]
             return (InferenceSession if real else session)(model, options, providers=providers)
 
         monkeypatch.setattr(onnxruntime, "InferenceSession", made)
+        yunet._load.cache_clear()  # one graph serves a process, and here the devices change
 
-    return install
+    yield install
+    yunet._load.cache_clear()
 
 
 @pytest.mark.parametrize(

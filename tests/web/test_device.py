@@ -173,7 +173,7 @@ def test_the_page_tells_both_modes_apart_and_reads_again_in_the_other(page, aske
 def _frames(path: Path):
     from mien.media.image import read_image
 
-    return read_image(path, 10**8)
+    return read_image(path)
 
 
 def _wait_until_kept(page) -> None:

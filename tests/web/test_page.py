@@ -44,7 +44,7 @@ def expected(group: Path) -> list[dict]:
 def _frames(path: Path):
     from mien.media.image import read_image
 
-    return read_image(path, 10**8)
+    return read_image(path)
 
 
 def test_a_sample_shows_its_faces_in_picture_and_table_linked_both_ways(page):

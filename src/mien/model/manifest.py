@@ -31,6 +31,9 @@ MAX_MANIFEST_BYTES = 10_000_000
 
 MAX_CLASSES = 1000
 
+LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 0.001, 1000.0
+"""What a calibration may say; outside, an answer is one class or no answer."""
+
 NAMED_PROBLEMS = 5
 """At most this many broken fields are named in an error."""
 
@@ -150,7 +153,7 @@ class CropSpec(_Part):
 class Calibration(_Part):
     """The temperature inside the graph, and the split it was fitted on."""
 
-    temperature: float = Field(default=1.0, ge=0.001, le=1000)
+    temperature: float = Field(default=1.0, ge=LEAST_TEMPERATURE, le=GREATEST_TEMPERATURE)
     split: str = ""
 
 

@@ -13,7 +13,7 @@ from mien.dataset import canonical
 from mien.measure.agreement import agrees_with_one_person, cross_entropy_to_votes, votes_of
 from mien.measure.intervals import Estimate, wilson
 from mien.measure.metrics import accuracy, expected_calibration_error, log_loss, restrict
-from mien.model.manifest import PEOPLE, Answer, Calibration, Metric
+from mien.model.manifest import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, PEOPLE, Answer, Calibration, Metric
 from mien.model.session import Session, softmax
 from mien_train.data.packs import TrainingData
 
@@ -145,7 +145,9 @@ def cross_fitted_ece(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> 
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64] | NDArray[np.float32]) -> float:
-    """The temperature with the lowest log loss (Guo et al. 2017, arXiv 1706.04599).
+    """The temperature with the lowest log loss (Guo et al. 2017, arXiv 1706.04599), within what a manifest may hold.
+
+    A network that has learned nothing is best at an endless temperature: its answer is then even.
 
     Args:
         logits: float32 `[N, K]`.
@@ -162,4 +164,4 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64] | NDA
         return value
 
     optimizer.step(loss)
-    return float(log_temperature.detach().exp())
+    return min(max(float(log_temperature.detach().exp()), LEAST_TEMPERATURE), GREATEST_TEMPERATURE)

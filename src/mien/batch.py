@@ -68,6 +68,7 @@ class Job:
     turned: bool = False
     device: str = "auto"
     limits: Limits = USUAL
+    full_size: bool = False
 
     def recognizer(self) -> Recognizer:
         """One that does this job."""
@@ -83,6 +84,7 @@ class Job:
         return Recognizer(
             model, finder, threads=self.threads, answer=self.answer, prior=self.prior, device=self.device,
             max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes, truncated=self.limits.truncated,
+            full_size=self.full_size,
         )  # fmt: skip
 
 
@@ -108,9 +110,12 @@ def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, work
 def _read_here(items: Iterable[Numbered], job: Job, recognizer: Recognizer) -> Iterator[Result]:
     numbers: deque[int] = deque()  # of the frames that the recognizer has taken and not answered yet
 
+    # A drawing needs every pixel anyway.
+    reduction = None if job.drawing else recognizer.reduction
+
     def frames() -> Iterator[Frame | Failure]:
         for number, item in items:
-            for frame in read_item(item, limits=recognizer.limits, clip=job.clip):
+            for frame in read_item(item, limits=recognizer.limits, clip=job.clip, reduction=reduction):
                 numbers.append(number)
                 yield frame
 
@@ -278,4 +283,4 @@ def without_pixels(result: FrameReadings | Failure) -> FrameReadings | Failure:
     """A result without its picture, as it goes to another process."""
     if isinstance(result, Failure):
         return result
-    return replace(result, frame=replace(result.frame, image=None))
+    return replace(result, frame=replace(result.frame, image=None, reduced=None))

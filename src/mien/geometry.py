@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.records import Box, Landmarks
+from mien.records import Box, Face, Landmarks
 
 Boxes = NDArray[np.float64]
 """`[N, 4]`, xyxy."""
@@ -16,6 +17,16 @@ Boxes = NDArray[np.float64]
 def xywh_to_xyxy(x: float, y: float, width: float, height: float) -> Box:
     """Corner and size -> two corners."""
     return (x, y, x + width, y + height)
+
+
+def scale_face(face: Face, factor_x: float, factor_y: float) -> Face:
+    """The face with its coordinates multiplied: in the pixels of a picture of another size."""
+    x1, y1, x2, y2 = face.box_xyxy
+    landmarks: Landmarks | None = None
+    if face.landmarks_xy is not None:
+        a, b, c, d, e = ((x * factor_x, y * factor_y) for x, y in face.landmarks_xy)
+        landmarks = (a, b, c, d, e)
+    return replace(face, box_xyxy=(x1 * factor_x, y1 * factor_y, x2 * factor_x, y2 * factor_y), landmarks_xy=landmarks)
 
 
 def clip_box(box: Box, width: int, height: int) -> Box:

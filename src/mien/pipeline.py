@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from mien.detect import Detector, default_detector_name, make_detector
+from mien.detect.base import faces_in
 from mien.detect.read_ahead import Sought, seek
 from mien.errors import MediaError, MienError
 from mien.media.checks import MAX_BYTES, MAX_PIXELS, Limits
-from mien.media.image import decode, read_image
+from mien.media.image import Reduction, decode, read_image
 from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify, probabilities_of
-from mien.model.crop import Crops, cut, whole_face
+from mien.model.crop import Crops, cut_frame, whole_face
 from mien.model.prior import Prior, as_prior
 from mien.model.session import Scores, Session
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading, Readings
@@ -68,15 +69,15 @@ class Stages:
         self.session, self.detector = session, detector
         self.clock = Stopwatch()
 
-    def detect(self, image: Image) -> list[Face]:
-        """Faces of `image` (uint8 `[H, W, 3]`, BGR), best first."""
+    def detect(self, frame: Frame) -> list[Face]:
+        """Faces of the frame, best first."""
         with self.clock.stage("detect"):
-            return self.detector.detect(image)
+            return faces_in(self.detector, frame)
 
-    def cut(self, image: Image, faces: Sequence[Face]) -> Crops:
+    def cut(self, frame: Frame, faces: Sequence[Face]) -> Crops:
         """The model's input, uint8 `[N, H, W, C]`, of N faces."""
         with self.clock.stage("crop"):
-            return cut(image, faces, self.session.manifest.crop, self.session.manifest.input)
+            return cut_frame(frame, faces, self.session.manifest.crop, self.session.manifest.input)
 
     def probabilities(self, crops: Crops) -> Scores:
         """Float32 `[N, K]` over the session's classes, rows summing to 1."""
@@ -108,6 +109,8 @@ class Recognizer:
         device: what computes: `auto` (a graphics card that this ONNX Runtime can use, else the processor), `cpu`,
             `cuda`, `coreml`, `directml` or `openvino`. What is asked for is what runs. A detector given as an object
             keeps its own.
+        full_size: decode every JPEG at its own size. Otherwise one in which faces are looked for at 1/2, 1/4 or 1/8 of
+            its size is decoded at that size, and again in full if a face has too few pixels there.
         max_pixels: a larger picture is refused before it is decoded, width x height.
         max_bytes: a larger file is refused, bytes.
         truncated: take what there is of a picture that is cut short or damaged; its frame's `note` says so.
@@ -141,6 +144,7 @@ class Recognizer:
         prior: str | os.PathLike[str] | Mapping[str, float] | Prior | None = None,
         prior_strength: float = 1.0,
         device: str = "auto",
+        full_size: bool = False,
     ) -> None:
         if not 0 <= threads <= MAX_THREADS:
             raise MienError(f"threads: expected 0 (every core) to {MAX_THREADS}, found {threads}")
@@ -148,7 +152,7 @@ class Recognizer:
             raise MienError(f"expected min_face of 1 and more, found {min_face}")
         self.limits = Limits(max_pixels, max_bytes, truncated)
         self._made_of = (
-            model, detector, min_face, threads, self.limits, answer, prior, prior_strength, turned, device
+            model, detector, min_face, threads, self.limits, answer, prior, prior_strength, turned, device, full_size,
         )  # fmt: skip
         self.threads = threads or os.cpu_count() or 1
         session = Session(
@@ -163,6 +167,7 @@ class Recognizer:
             detector = make_detector(name, min_face=min_face, turned=turned, device=device)
         self._stages = Stages(session, detector)
         self.clock = self._stages.clock
+        self.full_size = full_size
 
     def __reduce__(self) -> tuple[Callable[..., Recognizer], tuple[object, ...]]:
         """Sent to another process, it is made there anew of the same arguments."""
@@ -204,6 +209,11 @@ class Recognizer:
         """The name of the answer that is given; empty where the model has one without a name."""
         return self.session.answer.name
 
+    @property
+    def reduction(self) -> Reduction | None:
+        """By how much a picture of some width and height may be shrunk while it is decoded; None: by nothing."""
+        return None if self.full_size else getattr(self.detector, "reduction", None)
+
     def read(self, picture: Picture) -> Readings:
         """Readings of one picture, faces by detector score, highest first; of every frame, if it is animated.
 
@@ -221,7 +231,7 @@ class Recognizer:
 
     def read_frame(self, frame: Frame) -> FrameReadings:
         """Readings of one frame by itself."""
-        faces = self._stages.detect(frame.pixels)
+        faces = self._stages.detect(frame)
         return self._classify(frame, faces, [None] * len(faces))
 
     def read_all(
@@ -260,18 +270,19 @@ class Recognizer:
             yield from self._read_stills(stills)
 
     def _read_stills(self, stills: Sequence[Sought]) -> Iterator[FrameReadings | Failure]:
-        found = [self._faces_of(sought) for sought in stills]
-        crops = [self._stages.cut(each[0].pixels, each[1]) for each in found if not isinstance(each, Failure)]
+        found = [self._crops_of(sought) for sought in stills]
+        crops = [each[2] for each in found if not isinstance(each, Failure)]
         expressions = iter(self._stages.express(np.concatenate(crops)) if crops else ())
         for each in found:
-            yield each if isinstance(each, Failure) else _gather(*each, list(islice(expressions, len(each[1]))))
+            yield each if isinstance(each, Failure) else _gather(*each[:2], list(islice(expressions, len(each[1]))))
 
-    def _faces_of(self, sought: Sought) -> tuple[Frame, list[Face]] | Failure:
+    def _crops_of(self, sought: Sought) -> tuple[Frame, list[Face], Crops] | Failure:
         if isinstance(sought.item, Failure):
             return sought.item
         try:
             with self.clock.stage("detect"):
-                return sought.item, sought.faces() if sought.faces else []
+                faces = sought.faces() if sought.faces else []
+            return sought.item, faces, self._stages.cut(sought.item, faces)
         except MienError as error:
             return Failure(sought.item.source, sought.item.index, str(error))
 
@@ -287,13 +298,13 @@ class Recognizer:
         return self._classify(frame, [t.face for t in followed], [t.track for t in followed])
 
     def _classify(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int | None]) -> FrameReadings:
-        return _gather(frame, faces, self._stages.express(self._stages.cut(frame.pixels, faces)), tracks)
+        return _gather(frame, faces, self._stages.express(self._stages.cut(frame, faces)), tracks)
 
     def _frames(self, picture: Picture) -> Iterable[Frame]:
         if isinstance(picture, bytes):
-            return decode(picture, "bytes", self.limits)
+            return decode(picture, "bytes", self.limits, self.reduction)
         if isinstance(picture, (str, os.PathLike)):
-            return read_image(Path(picture), self.limits)
+            return read_image(Path(picture), self.limits, self.reduction)
         if isinstance(picture, np.ndarray):
             return [Frame(_checked(picture), "array")]
         if isinstance(picture, PillowImage.Image):
@@ -303,7 +314,7 @@ class Recognizer:
         data = picture.read()
         if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a text file says so only here
             raise MediaError("expected a file opened in binary mode, found one opened as text; open it with 'rb'")
-        return decode(data, str(getattr(picture, "name", "file")), self.limits)
+        return decode(data, str(getattr(picture, "name", "file")), self.limits, self.reduction)
 
 
 def _checked(image: object) -> Image:
@@ -336,11 +347,12 @@ def _made_anew(
     prior_strength: float,
     turned: bool,
     device: str,
+    full_size: bool,
 ) -> Recognizer:
     return Recognizer(
         model, detector, min_face=min_face, threads=threads, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes,
         truncated=limits.truncated, answer=answer, prior=prior,
-        prior_strength=prior_strength, turned=turned, device=device,
+        prior_strength=prior_strength, turned=turned, device=device, full_size=full_size,
     )  # fmt: skip
 
 
@@ -357,5 +369,5 @@ def _gather(
 def _enough(stills: Sequence[Sought]) -> bool:
     """Whether to read these before taking more: in good time, and without holding many large pictures."""
     frames = [sought.item for sought in stills if isinstance(sought.item, Frame)]
-    pixels = sum(frame.pixels.shape[0] * frame.pixels.shape[1] for frame in frames)
+    pixels = sum(frame.held_pixels for frame in frames)
     return len(stills) >= TOGETHER or pixels >= TOGETHER_PIXELS or isinstance(stills[0].item, Failure)

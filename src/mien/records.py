@@ -7,6 +7,7 @@ probabilities are 0..1, images are BGR.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 
@@ -27,11 +28,27 @@ Landmarks = tuple[Point, Point, Point, Point, Point]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """A picture that was decoded at a fraction of its size, for faces that are large enough there.
+
+    `image` is uint8 `[ceil(H / factor), ceil(W / factor), 3]` BGR, and `width` and `height` are those of the whole
+    picture. `whole()` decodes it at its own size; it raises MediaError as decoding does.
+    """
+
+    image: Image
+    factor: int
+    width: int
+    height: int
+    whole: Callable[[], Image]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture: a photo, or one frame of an animation or video.
 
     `image` is uint8 `[H, W, 3]` BGR with EXIF orientation applied, or None once it has been let go: what comes back
-    from another process has no picture. `index` counts from 0 within `source`; `time_s` is None for a still. `note`
+    from another process has no picture. Of a picture that was decoded at a fraction of its size, `image` is None too,
+    and `reduced` has what there is. `index` counts from 0 within `source`; `time_s` is None for a still. `note`
     says what a reader must know: that a file has more pages, or was cut short.
     """
 
@@ -40,17 +57,34 @@ class Frame:
     index: int = 0
     time_s: float | None = None
     note: str = ""
+    reduced: Reduced | None = None
 
     @property
     def pixels(self) -> Image:
-        """`image`, where it must be there.
+        """`image`, where it must be there; a reduced one is decoded again at its own size, at each call.
 
         Raises:
             ValueError: it has been let go.
+            MediaError: it cannot be decoded again.
         """
+        if self.image is None and self.reduced:
+            return self.reduced.whole()
         if self.image is None:
             raise ValueError(f"{self.source}: the picture of frame {self.index} has been let go")
         return self.image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture at its own size; (0, 0) once it has been let go."""
+        if self.reduced:
+            return self.reduced.width, self.reduced.height
+        return (0, 0) if self.image is None else (self.image.shape[1], self.image.shape[0])
+
+    @property
+    def held_pixels(self) -> int:
+        """How many pixels are in memory."""
+        held = self.reduced.image if self.reduced else self.image
+        return 0 if held is None else held.shape[0] * held.shape[1]
 
 
 @dataclass(frozen=True, slots=True)

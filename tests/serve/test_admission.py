@@ -147,7 +147,9 @@ def test_a_frame_of_a_camera_finds_room_where_pictures_find_none(
     order: list[bool] = []
     real = Reader._frames
     monkeypatch.setattr(
-        Reader, "_frames", lambda self, picture: (order.append(picture.data != portrait), real(self, picture))[1]
+        Reader,
+        "_frames",
+        lambda self, picture, whole: (order.append(picture.data != portrait), real(self, picture, whole=whole))[1],
     )
 
     def post(path: str) -> int:

@@ -137,6 +137,13 @@ TurnedOption = Annotated[
     bool,
     typer.Option("--turned", help="Find and read faces turned by 90, 180 and 270 degrees, too; four times the work."),
 ]
+FullSizeOption = Annotated[
+    bool,
+    typer.Option(
+        "--full-size",
+        help="Decode every JPEG at its full size, even where faces are looked for at a half, quarter or eighth of it.",
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(

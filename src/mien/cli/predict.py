@@ -17,6 +17,7 @@ from mien.cli.options import (
     DetectorModelOption,
     DetectorOption,
     DeviceOption,
+    FullSizeOption,
     MaxBytesOption,
     MaxPixelsOption,
     MinFaceOption,
@@ -112,6 +113,7 @@ def predict(
     min_score: MinScoreOption = None,
     turned: TurnedOption = False,
     device: DeviceOption = "auto",
+    full_size: FullSizeOption = False,
     every: Annotated[
         float | None,
         typer.Option(help="In a video: read one frame every so many seconds.", parser=seconds, metavar=TIME),
@@ -259,6 +261,7 @@ def predict(
                 turned=turned,
                 device=device,
                 limits=limits,
+                full_size=full_size,
             ),
             workers=workers or 1,
             dedupe=dedupe,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import numpy as np
 
 from mien.errors import DetectorError
-from mien.records import Face, Image
+from mien.records import Face, Frame, Image
 
 
 class Detector(Protocol):
     """Finds faces in a picture. Any object with this attribute and this method will do.
 
-    One with an attribute `shareable` that is true is called from several threads at once.
+    One with an attribute `shareable` that is true is called from several threads at once. One with the methods
+    `reduction(width, height)` and `detect_reduced(image, factor)` is given JPEG pictures that were shrunk by that
+    factor while they were decoded, and answers in the pixels of the frame at its own size.
     """
 
     @property
@@ -36,6 +38,19 @@ class Detector(Protocol):
             DetectorError: `image` has another shape or dtype.
         """
         ...
+
+
+def faces_in(detector: Detector, frame: Frame) -> list[Face]:
+    """The faces of a frame, in its pixels at its own size.
+
+    Raises:
+        DetectorError: see `Detector.detect`.
+        MediaError: the frame was reduced, the detector cannot deal with that, and it cannot be decoded again.
+    """
+    if frame.reduced and hasattr(detector, "detect_reduced"):
+        detect: Callable[[Image, int], list[Face]] = getattr(detector, "detect_reduced")  # noqa: B009 - not in the protocol
+        return detect(frame.reduced.image, frame.reduced.factor)
+    return detector.detect(frame.pixels)
 
 
 def check_image(image: Image) -> None:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from mien.detect.base import Detector
-from mien.records import Face, Failure, Frame, Image
+from mien.detect.base import Detector, faces_in
+from mien.records import Face, Failure, Frame
 
 PIXELS_AHEAD = 2**25
 """At most this many pixels wait, and the picture that exceeds them: large ones are not hoarded."""
@@ -42,11 +42,13 @@ def seek(
         threads: how many look; with 1, no frame is taken before it is asked for.
     """
     if threads == 1 or not getattr(detector, "shareable", False):
-        yield from _sought(frames, detect_every, lambda looker, image: partial(looker.detect, image), detector)
+        yield from _sought(frames, detect_every, lambda looker, frame: partial(faces_in, looker, frame), detector)
         return
     pool, left = ThreadPoolExecutor(threads, thread_name_prefix="detect"), True
     try:
-        sought = _sought(frames, detect_every, lambda looker, image: pool.submit(looker.detect, image).result, detector)
+        sought = _sought(
+            frames, detect_every, lambda looker, frame: pool.submit(faces_in, looker, frame).result, detector
+        )
         yield from _taken_ahead(sought, detect_every * threads)
         left = False  # all are handed out, though the reader may not have asked for the last ones' faces yet
     finally:
@@ -56,7 +58,7 @@ def seek(
 def _sought(
     frames: Iterable[Frame | Failure],
     detect_every: int,
-    look: Callable[[Detector, Image], Callable[[], list[Face]]],
+    look: Callable[[Detector, Frame], Callable[[], list[Face]]],
     detector: Detector,
 ) -> Generator[Sought]:
     tracking: Detector = getattr(detector, "for_tracking", detector)
@@ -65,11 +67,11 @@ def _sought(
         if isinstance(item, Failure):
             yield Sought(item, None)
         elif item.time_s is None:
-            yield Sought(item, look(detector, item.pixels))
+            yield Sought(item, look(detector, item))
         else:
             first = item.source != source or item.time_s < last_s  # the same one may be named twice
             source, last_s, count = item.source, item.time_s, 0 if first else count + 1
-            yield Sought(item, look(tracking, item.pixels) if count % detect_every == 0 else None, first)
+            yield Sought(item, look(tracking, item) if count % detect_every == 0 else None, first)
 
 
 def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
@@ -86,4 +88,4 @@ def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
 
 
 def _pixels(sought: Sought) -> int:
-    return 0 if isinstance(sought.item, Failure) else sought.item.pixels.shape[0] * sought.item.pixels.shape[1]
+    return 0 if isinstance(sought.item, Failure) else sought.item.held_pixels

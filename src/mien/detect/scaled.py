@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.detect.base import best_first, check_image
 from mien.errors import DetectorError
-from mien.geometry import suppress_overlaps
+from mien.geometry import scale_face, suppress_overlaps
 from mien.imaging import resize, size_for
 from mien.records import Face, Image, Landmarks
 
@@ -38,6 +38,9 @@ TOLERANCE = 0.8
 
 LANDMARK_SLACK = 0.25
 """How far outside a box a landmark may lie, in box widths and heights."""
+
+REDUCTIONS = (1, 2, 4, 8)
+"""Factors by which a JPEG can be shrunk while it is decoded."""
 
 SAME_FACE_IOU = 0.4
 """Two boxes that overlap more than this are one face, seen by two passes."""
@@ -109,16 +112,6 @@ def resized(image: Image, scale: float) -> Image:
     return resize(image, *size_for(image, scale))
 
 
-def to_frame(face: Face, factor_x: float, factor_y: float) -> Face:
-    """Multiply a face's coordinates: from the detection picture's pixels to the frame's."""
-    x1, y1, x2, y2 = face.box_xyxy
-    landmarks: Landmarks | None = None
-    if face.landmarks_xy is not None:
-        a, b, c, d, e = ((x * factor_x, y * factor_y) for x, y in face.landmarks_xy)
-        landmarks = (a, b, c, d, e)
-    return replace(face, box_xyxy=(x1 * factor_x, y1 * factor_y, x2 * factor_x, y2 * factor_y), landmarks_xy=landmarks)
-
-
 def turned_back(face: Face, turns: int, width: int, height: int) -> Face:
     """A face of `np.rot90(picture, turns)` in the pixels of the picture, whose size this is."""
     if not turns:
@@ -184,11 +177,20 @@ class ScaledDetector(ABC):
 
     def detect(self, image: Image) -> list[Face]:
         """See `Detector.detect`. Faces smaller than `min_face` are left out."""
+        return self.detect_reduced(image, 1)
+
+    def reduction(self, width: int, height: int) -> int:
+        """The factor, 1, 2, 4 or 8, by which a frame of this size may be shrunk before `detect_reduced` sees it."""
+        scale = detection_scale(width, height, self._reach, self._min_face)
+        return max(factor for factor in REDUCTIONS if factor == 1 or factor * scale <= 1)
+
+    def detect_reduced(self, image: Image, factor: int) -> list[Face]:
+        """Like `detect`, of a frame that was shrunk by a factor: coordinates are those of the frame at its own size."""
         check_image(image)
-        height, width = image.shape[:2]
+        height, width = (side * factor for side in image.shape[:2])
         scale = detection_scale(width, height, self._reach, self._min_face)
         self._tell_limit(width, height, scale)
-        picture = np.ascontiguousarray(resized(np.ascontiguousarray(image), scale))
+        picture = np.ascontiguousarray(resized(np.ascontiguousarray(image), scale * factor))
         faces = self._found(picture, width, height)
         coarse = (self._reach.coarse_side or math.inf) / max(picture.shape[:2])
         if coarse * _COARSE_WORTH < 1:
@@ -207,7 +209,7 @@ class ScaledDetector(ABC):
             view = np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
             upright = filter(plausible, self._find(view))
             faces += [turned_back(face, turns, picture.shape[1], picture.shape[0]) for face in upright]
-        return [to_frame(face, *factors) for face in faces]
+        return [scale_face(face, *factors) for face in faces]
 
     def _tell_limit(self, width: int, height: int, scale: float) -> None:
         if self._min_face is None or self._told or scale * self._min_face > self._reach.smallest * 0.99:

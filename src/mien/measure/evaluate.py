@@ -29,7 +29,7 @@ from mien.model.prior import TRAINING
 from mien.model.session import Session
 from mien.pipeline import Stages, WholePicture
 from mien.progress import SILENT, Progress
-from mien.records import Face, Image
+from mien.records import Face, Frame, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +240,10 @@ class _Look:
     limits: Limits
 
     def face(self, image: Image) -> Face | None:
-        return next(iter(self.stages.detect(image)), None)
+        return next(iter(self.stages.detect(Frame(image, "picture"))), None)
 
     def crop(self, image: Image, face: Face) -> Crops:
-        return self.stages.cut(image, [face])
+        return self.stages.cut(Frame(image, "picture"), [face])
 
     def read(self, crops: Crops) -> Probabilities:
         """Over the compared classes, `[N, K]`, rows summing to 1."""

@@ -28,7 +28,7 @@ from mien.media.archive_members import (
 from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted
 from mien.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
-from mien.media.image import decode
+from mien.media.image import Reduction, decode
 from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
 from mien.media.video import WHOLE, Clip
 from mien.records import Failure, Frame
@@ -69,16 +69,18 @@ def list_archive(path: Path, note: Callable[[str], None] = lambda text: None) ->
         raise MediaError(f"{path}: cannot be read ({reason(error)})") from error
 
 
-def read_member(path: Path, member: Member, limits: Limits = USUAL, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
+def read_member(
+    path: Path, member: Member, limits: Limits = USUAL, clip: Clip = WHOLE, reduction: Reduction | None = None
+) -> Iterator[Frame | Failure]:
     """The frames of one member, or, where it has no name, of each in the archive, under their own sources.
 
     Raises:
         MediaError: it cannot be read, or not to its end.
     """
     if member.name:
-        yield from _frames(member_bytes(path, member), member.source(path), limits, clip)
+        yield from _frames(member_bytes(path, member), member.source(path), limits, clip, reduction)
     else:
-        yield from _read_stream(path, limits, clip)
+        yield from _read_stream(path, limits, clip, reduction)
 
 
 def member_bytes(path: Path, member: Member) -> bytes:
@@ -97,7 +99,7 @@ def member_bytes(path: Path, member: Member) -> bytes:
         raise MediaError(f"{source}: cannot be read ({reason(error)})") from error
 
 
-def _read_stream(path: Path, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
+def _read_stream(path: Path, limits: Limits, clip: Clip, reduction: Reduction | None) -> Iterator[Frame | Failure]:
     found, others = 0, Counter[str]()
     try:
         raw = path.open("rb")
@@ -111,7 +113,7 @@ def _read_stream(path: Path, limits: Limits, clip: Clip) -> Iterator[Frame | Fai
                 continue
             found, index, source = found + 1, 0, member.source(path)
             try:
-                for result in _frames(cut_out(file, member, source), source, limits, clip):
+                for result in _frames(cut_out(file, member, source), source, limits, clip, reduction):
                     yield result
                     index += isinstance(result, Frame)
             except MediaError as error:
@@ -121,11 +123,13 @@ def _read_stream(path: Path, limits: Limits, clip: Clip) -> Iterator[Frame | Fai
         raise no_pictures(path, others)
 
 
-def _frames(data: bytes, source: str, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
+def _frames(
+    data: bytes, source: str, limits: Limits, clip: Clip, reduction: Reduction | None
+) -> Iterator[Frame | Failure]:
     suffix = PurePosixPath(source).suffix.lower()
     is_video = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and kind_of(data[:HEAD_BYTES]) == "video")
     if not is_video:
-        yield from decode(data, source, limits)
+        yield from decode(data, source, limits, reduction)
         return
     from mien.media.video import decode_track, find_track, pyav
 

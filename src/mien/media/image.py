@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +25,8 @@ from mien.media.checks import (
     pixel_limit,
 )
 from mien.media.formats import is_heif
-from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr
-from mien.records import Frame, Image
+from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr, turns
+from mien.records import Frame, Image, Reduced
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
 """What is decoded, by content; HEIF only where its Pillow plugin has been registered.
@@ -34,22 +34,28 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AV
 Pillow knows more, but some of those are unsafe on strangers' files: for EPS it starts another program.
 """
 
+REDUCIBLE = frozenset({"JPEG", "MPO"})
+"""What can be shrunk while it is decoded."""
+
 ANIMATED_FORMATS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 DAMAGED = "truncated or damaged: what is missing is gray or black"
 """`Frame.note` of a picture that is taken all the same."""
 
+Reduction = Callable[[int, int], int]
+"""Width and height of a still -> the factor, 1, 2, 4 or 8, by which it may be shrunk while it is decoded."""
+
 UNTIMED_MS = 100.0
 """How long a frame without a duration is shown: as browsers do, and so that time always moves on."""
 
 
-def read_image(path: Path, limits: Limits = USUAL) -> Iterator[Frame]:
+def read_image(path: Path, limits: Limits = USUAL, reduction: Reduction | None = None) -> Iterator[Frame]:
     """Decode the file at `path`; see `decode`.
 
     Raises:
         MediaError: no such file, one of more than `limits.max_bytes` bytes, or see `decode`.
     """
-    yield from decode(read_bytes(path, limits.max_bytes), str(path), limits)
+    yield from decode(read_bytes(path, limits.max_bytes), str(path), limits, reduction)
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -75,7 +81,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return data
 
 
-def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
+def decode(data: bytes, source: str, limits: Limits = USUAL, reduction: Reduction | None = None) -> Iterator[Frame]:
     """Decode one picture, or each frame of an animated GIF, WebP, PNG or AVIF.
 
     EXIF orientation is applied. More than 8 bits are brought to 8 by the range that the picture uses. Alpha is laid
@@ -86,6 +92,8 @@ def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
         data: the file's bytes.
         source: what the frames, and any error, are to be called.
         limits: a larger picture is refused before it is decoded.
+        reduction: says how much a JPEG may be shrunk while it is decoded, which takes a fraction of the time: the
+            frame then has `Frame.reduced`. Not with `limits.truncated`.
 
     Raises:
         MediaError: empty, not a picture, too large, truncated, damaged, or with a wrong checksum. Frames of an
@@ -100,6 +108,11 @@ def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
     damage = _png_damage(picture, data, source)
     if damage and not limits.truncated:
         raise damage
+    if reduction and not limits.truncated and picture.format in REDUCIBLE:
+        if frame := _reduced(picture, data, source, reduction):
+            yield frame
+            return
+        picture = _open(data, source, min(limits.max_pixels, HIGHEST_PIXELS))
     expected = _frame_count(picture)
     most = max(ANIMATION_PIXELS * limits.max_pixels // (picture.width * picture.height), 1)
     done, shown_ms = 0, 0.0
@@ -111,7 +124,7 @@ def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
             done += 1
     except Exception as error:
         # Pillow's readers raise whatever a damaged file drives them into: OSError, SyntaxError, struct.error, ...
-        raise MediaError(f"{source}: the picture is truncated or damaged ({reason(error)})") from error
+        raise _damaged(source, error) from error
     if done == most and done != expected:
         raise MediaError(
             f"{source}: an animation of {expected or 'many'} frames of {picture.width} x {picture.height} pixels; the "
@@ -121,6 +134,36 @@ def decode(data: bytes, source: str, limits: Limits = USUAL) -> Iterator[Frame]:
         raise MediaError(
             f"{source}: the animation is truncated: {done} of its {expected or 'several'} frames are there"
         )
+
+
+def _reduced(picture: PillowImage.Image, data: bytes, source: str, reduction: Reduction) -> Frame | None:
+    """The picture at a fraction of its size; None where it cannot or need not be shrunk."""
+    width, height = picture.size
+    factor = reduction(width, height)
+    # A side that the factor does not divide ends in a part of a pixel: a picture that is turned would begin with it.
+    if factor == 1 or (turns(picture) and (width % factor or height % factor)):
+        return None
+    picture.draft(None, (width // factor, height // factor))
+    if picture.size != (-(-width // factor), -(-height // factor)):
+        return None
+    try:
+        image, _ = _image(picture, data, False, "")
+    except Exception as error:  # see `decode`
+        raise _damaged(source, error) from error
+    if image.shape[1] != picture.width:
+        width, height = height, width
+    return Frame(None, source, reduced=Reduced(image, factor, width, height, lambda: _whole(data, source)))
+
+
+def _whole(data: bytes, source: str) -> Image:
+    try:
+        return _image(_identify(data), data, False, "")[0]
+    except Exception as error:
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> MediaError:
+    return MediaError(f"{source}: the picture is truncated or damaged ({reason(error)})")
 
 
 def _float_tiff(data: bytes, width: int, height: int, source: str, max_pixels: int) -> Image:

@@ -46,6 +46,11 @@ def to_bgr(picture: PillowImage.Image) -> Image:
     return np.ascontiguousarray(turn(out)) if turn else out
 
 
+def turns(picture: PillowImage.Image) -> bool:
+    """Whether `to_bgr` turns or mirrors the picture."""
+    return _turn_of(picture) is not None
+
+
 def _strip_to_bgr(picture: PillowImage.Image, strip: PillowImage.Image) -> Image:
     if picture.has_transparency_data:
         strip.info = picture.info  # a palette's transparency is kept there

@@ -19,7 +19,7 @@ from mien.media.archive_members import Member
 from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted, find_media, kind_by_name_or_content
 from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
-from mien.media.image import decode, read_bytes, read_image
+from mien.media.image import Reduction, decode, read_bytes, read_image
 from mien.media.stream_reader import read_live
 from mien.media.video import WHOLE, Clip, read_video
 from mien.records import Failure, Frame
@@ -142,17 +142,25 @@ def list_items(sources: Sequence[str | os.PathLike[str]], note: Note = lambda te
     return items
 
 
-def read_item(item: Item, *, limits: Limits = USUAL, clip: Clip = WHOLE) -> Iterator[Frame | Failure]:
+def read_item(
+    item: Item, *, limits: Limits = USUAL, clip: Clip = WHOLE, reduction: Reduction | None = None
+) -> Iterator[Frame | Failure]:
     """The frames of one item, and after them one `Failure` if it could not be read to its end.
 
     The failure's frame index is the number of frames that came before it.
+
+    Args:
+        item: what to read.
+        max_pixels: see `mien.media.image.decode`.
+        clip: which frames of a video are wanted.
+        reduction: how much pictures may be shrunk while they are decoded; see `mien.media.image.decode`.
     """
     if item.problem is not None:
         yield Failure(item.source, 0, item.problem)
         return
     index = 0
     try:
-        for result in _read(item, limits, clip):
+        for result in _read(item, limits, clip, reduction):
             yield result
             index += isinstance(result, Frame)
     except MediaError as error:
@@ -171,16 +179,16 @@ def item_bytes(item: Item) -> bytes | None:
         return None  # whoever decodes it says why
 
 
-def _read(item: Item, limits: Limits, clip: Clip) -> Iterator[Frame | Failure]:
+def _read(item: Item, limits: Limits, clip: Clip, reduction: Reduction | None) -> Iterator[Frame | Failure]:
     if item.address is not None:
         return read_live(item.address, clip, limits.max_pixels)
     if item.path is None:
-        return decode(_read_stdin(limits.max_bytes), STDIN, limits)
+        return decode(_read_stdin(limits.max_bytes), STDIN, limits, reduction)
     if item.member is not None:
-        return read_member(item.path, item.member, limits, clip)
+        return read_member(item.path, item.member, limits, clip, reduction)
     if item.is_video:
         return read_video(str(item.path), clip, limits.max_pixels)
-    return read_image(item.path, limits)
+    return read_image(item.path, limits, reduction)
 
 
 def _expand(source: str, note: Note) -> tuple[list[Item], bool]:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.geometry import eye_angle
+from mien.geometry import eye_angle, scale_face
 from mien.imaging import Pixels, shrink, to_gray, warp
 from mien.model.manifest import CropSpec, InputSpec
-from mien.records import Face, Image
+from mien.records import Face, Frame, Image
+
+PIXELS_KEPT = 1.0
+"""A crop may come from a reduced picture if its square has at least so many times the model's pixels a side there."""
 
 Crops = NDArray[np.uint8]
 """uint8 `[N, H, W, C]`, channels in the order that `InputSpec.color` names."""
@@ -33,6 +36,21 @@ def cut(image: Image, faces: Sequence[Face], spec: CropSpec, target: InputSpec) 
     for crop, face in zip(crops, faces, strict=True):
         crop[...] = _cut_one(image, face, spec, target)
     return crops
+
+
+def cut_frame(frame: Frame, faces: Sequence[Face], spec: CropSpec, target: InputSpec) -> Crops:
+    """Like `cut`, from a frame. One that was reduced is decoded again if a crop would lose pixels otherwise.
+
+    Raises:
+        MediaError: it cannot be decoded again.
+    """
+    reduced = frame.reduced
+    if not reduced:
+        return cut(frame.pixels, faces, spec, target)
+    least = PIXELS_KEPT * max(target.width, target.height) * reduced.factor
+    if any(square_of(face, spec)[2] < least for face in faces):
+        return cut(reduced.whole(), faces, spec, target)
+    return cut(reduced.image, [scale_face(face, *[1 / reduced.factor] * 2) for face in faces], spec, target)
 
 
 def whole_face(image: Image) -> Face:

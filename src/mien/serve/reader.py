@@ -130,7 +130,7 @@ class Reader:
         try:
             self.recognizer.detector = self._detector(wish.min_face, wish.min_score)
             self.recognizer.session = self.session_for(wish)
-            frames = clock.over("decode", self._frames(picture))
+            frames = clock.over("decode", self._frames(picture, whole=wish.draw))
             for item in self.recognizer.read_all(frames, ahead=False):
                 _add(result, item)
             if wish.draw and result.readings:
@@ -145,13 +145,14 @@ class Reader:
         result.seconds = {**clock.seconds, "encode": time.perf_counter() - started}
         return result
 
-    def _frames(self, picture: Picture) -> Iterator[Frame | Failure]:
+    def _frames(self, picture: Picture, *, whole: bool) -> Iterator[Frame | Failure]:
         read = 0
         if picture.problem:
             yield Failure(picture.source, 0, picture.problem)
             return
+        reduction = None if whole else self.recognizer.reduction
         try:
-            for frame in decode(picture.data, picture.source, self.recognizer.limits):
+            for frame in decode(picture.data, picture.source, self.recognizer.limits, reduction):
                 if read == MAX_FRAMES:
                     yield Failure(
                         picture.source, read, f"{picture.source}: only the first {MAX_FRAMES} frames are read"
@@ -177,7 +178,7 @@ def _add(result: PictureResult, item: FrameReadings | Failure) -> None:
         result.error = item.message
         return
     if not result.readings:
-        result.height, result.width = item.frame.pixels.shape[:2]
+        result.width, result.height = item.frame.size
     result.readings.append(item)
 
 

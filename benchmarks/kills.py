@@ -1,6 +1,6 @@
 """Kill runs of `mien predict` and `mien train` at random moments, go on with them, and count what is lost or doubled.
 
-    python benchmarks/kills.py                 10 kills of each: about three minutes
+    python benchmarks/kills.py                 10 kills of each: some minutes
     python benchmarks/kills.py --kills 40
 
 A run is started, and its process group gets SIGKILL after a random time; the same command (with --resume) goes on,

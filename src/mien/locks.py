@@ -55,7 +55,8 @@ def lock(target: Path, error: type[MienError] = OutputError) -> Lock:
         ) from None
     except (OSError, ValueError) as problem:  # ValueError: a name that no file system takes
         raise error(f"{target}: cannot be written ({reason(problem)})") from problem
-    about = {"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(timezone.utc):%F %T} UTC"}
+    since = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    about = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
     with suppress(OSError):  # on a full disk it is a lock all the same
         path.write_text(json.dumps(about), encoding="utf-8")
     return Lock(path, held)

@@ -161,6 +161,8 @@ def test_a_finished_run_is_known_and_keeps_its_exit_code(folder: Path, tmp_path:
     other = Run(list_items([str(folder)]), replace(JOB, detector="yunet"))
     with pytest.raises(OutputError, match=r'rows\.csv: rows of another run: detector was "whole", is "yunet"'):
         other.is_finished(out)
+    with pytest.raises(OutputError, match=r'rows of another run: device was "auto", is "cpu"'):
+        Run(list_items([str(folder)]), replace(JOB, device="cpu")).is_finished(out)
     out.write_text(out.read_text().replace("0.png", "7.png"))
     again = Run(list_items([str(folder)]), JOB)
     with pytest.raises(OutputError, match="was changed since its run wrote it"):

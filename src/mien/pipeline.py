@@ -25,7 +25,7 @@ from mien.media.image import Reduction, decode, read_image
 from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify, probabilities_of
-from mien.model.crop import Crops, cut_frame, whole_face
+from mien.model.crop import Crops, cut_frame
 from mien.model.prior import Prior, as_prior
 from mien.model.session import Scores, Session
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading, Readings
@@ -44,22 +44,12 @@ TOGETHER_PIXELS = 2**25
 """At most this many pixels of stills are held in memory, and the picture that exceeds them."""
 
 
-class WholePicture:
-    """The detector of pictures that are cropped faces already: the one face is the picture."""
-
-    name = "whole"
-
-    def detect(self, image: Image) -> list[Face]:
-        """One face, whose box is the picture."""
-        return [whole_face(image)]
-
-
 class Stages:
     """What every picture goes through: detect -> cut -> classify.
 
     Args:
         session: the open model.
-        detector: finds the faces; `WholePicture` for pictures that are faces already.
+        detector: finds the faces; `mien.detect.whole.WholeDetector` for pictures that are faces already.
 
     Attributes:
         clock: the seconds spent so far in each stage.

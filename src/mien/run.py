@@ -246,6 +246,7 @@ class Run:
             "clip": [job.clip.start_s, job.clip.end_s, job.clip.every_s],
             "detect_every": job.detect_every,
             "turned": job.turned,
+            "device": job.device,
             "full_size": job.full_size,
             "dedupe": self._dedupe,
             **asdict(style or RowStyle()),

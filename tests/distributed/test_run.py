@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mien.batch import Job
 from mien.distributed import Done, LocalEngine, Work, make_plan, score, score_shard, try_shard
@@ -101,6 +102,34 @@ def test_a_run_goes_on_with_what_is_missing(photos: Path, tiny: Job, tmp_path: P
     assert engine.scored == [3, 1, 0]
     assert totals.resumed == 1
     assert rows_in(tmp_path / "out") == predicted(photos, tiny, tmp_path / "rows.parquet")
+
+
+def test_large_photos_are_decoded_as_predict_decodes_them(group: Path, tmp_path: Path, predicted: Predicted):
+    folder = tmp_path / "large"
+    folder.mkdir()
+    Image.open(group).resize((2360, 1024)).save(folder / "group.jpg")
+    job = Job("default", "yunet", threads=1)
+    rows: dict[bool, list[dict[str, Any]]] = {}
+    for full_size in (False, True):
+        out, how = tmp_path / f"out-{full_size}", replace(job, full_size=full_size)
+        score(str(folder), str(out), how, engine=Here())
+        rows[full_size] = rows_in(out)
+        assert rows[full_size] == predicted(folder, how, tmp_path / f"{full_size}.parquet")
+    assert rows[True] != rows[False]
+    with pytest.raises(OutputError, match="holds another run: full_size was false, is true"):
+        score(str(folder), str(tmp_path / "out-False"), how, engine=Here())
+
+
+def test_the_command_hands_its_choices_to_the_engine(
+    mien: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+):
+    jobs: list[Job] = []
+    monkeypatch.setattr("mien.cli.predict.predict_shards", lambda sources, out, job, *rest: jobs.append(job))
+    options = ("--engine", "local", "--full-size", "--turned", "--device", "cpu", "--truncated", "--fps", 5)
+    assert mien("predict", photos, "--out", tmp_path / "out", *options)[0] == 0
+    (job,) = jobs
+    assert (job.full_size, job.turned, job.device, job.limits.truncated, job.threads) == (True, True, "cpu", True, 1)
+    assert job.clip.every_s == 0.2
 
 
 def test_another_run_is_refused_with_the_difference(photos: Path, tiny: Job, tmp_path: Path):

@@ -80,19 +80,17 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, type[P
 @pytest.mark.parametrize(
     ("text", "device"),
     [
-        ("cpu", CPU), ("auto", None), ("CUDA", Device("cuda")), ("cuda:1", Device("cuda", "1")),
-        ("openvino:gpu", Device("openvino", "GPU")), ("directml:0", Device("directml", "0")),
+        ("cpu", CPU), ("auto", None), ("CUDA", Device("cuda")), ("cuda:", Device("cuda")),
+        ("cuda:1", Device("cuda", "1")), ("openvino:gpu", Device("openvino", "GPU")),
+        ("directml:0", Device("directml", "0")),
     ],
 )  # fmt: skip
 def test_names_of_devices(text: str, device: Device | None):
     assert parse_device(text) == device
 
 
-@pytest.mark.parametrize("text", ["gpu", "", "cuda:", "cuda:first", "cpu:1", "coreml:2"])
+@pytest.mark.parametrize("text", ["gpu", "", "cuda:first", "cpu:1", "coreml:2"])
 def test_other_names_are_refused(text: str):
-    if text == "cuda:":
-        assert parse_device(text) == Device("cuda")
-        return
     with pytest.raises(DeviceError, match=r"device .*(did you mean|expected)"):
         parse_device(text)
 

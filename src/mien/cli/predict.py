@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -222,14 +223,14 @@ def predict(
     clip = Clip(start or 0.0, end, 1 / fps if fps else every)
     name, limits = detector or default_detector_name(), limits_of(max_pixels, max_bytes, truncated)
     about = WeightOptions(network, module, classes, size, color, mean, std)
+    job = Job(
+        model, name, min_face, min_score, detector_model, 1 if engine else threads, clip, detect_every,
+        unsealed=unsealed, answer=answer, prior=as_prior(prior, prior_strength), turned=turned, device=device,
+        limits=limits, full_size=full_size,
+    )  # fmt: skip
     if engine:
-        priors = as_prior(prior, prior_strength)
         with bundle_of(model, about) as path:
-            job = Job(
-                path, name, min_face, min_score, detector_model, 1, clip, detect_every, unsealed=unsealed,
-                answer=answer, prior=priors, turned=turned, device=device, limits=limits,
-            )  # fmt: skip
-            predict_shards(sources, out, job, engine, column, ray_address, workers or 0)
+            predict_shards(sources, out, replace(job, model=path), engine, column, ray_address, workers or 0)
         return
     file = Path(out) if out else None
     if blur_faces and not annotate:
@@ -246,23 +247,7 @@ def predict(
         bundle_of(model, about) as path,
         Run(
             items,
-            Job(
-                path,
-                name,
-                min_face,
-                min_score,
-                detector_model,
-                threads,
-                clip,
-                detect_every,
-                answer=answer,
-                unsealed=unsealed,
-                prior=as_prior(prior, prior_strength),
-                turned=turned,
-                device=device,
-                limits=limits,
-                full_size=full_size,
-            ),
+            replace(job, model=path),
             workers=workers or 1,
             dedupe=dedupe,
             sources=sources,

@@ -8,10 +8,8 @@ import os
 import sys
 import warnings
 
-import typer
-
+from mien.cli.output import tell
 from mien.cli.remedies import with_options
-from mien.printable import printable
 
 NOTHING = "every file that is there is whole; give the same command again"
 """What is said where a command has noted nothing of its own."""
@@ -51,4 +49,4 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not logging.getLogger().handlers:
-            typer.echo(f"mien: {printable(record.getMessage())}", err=True)
+            tell(record.getMessage())

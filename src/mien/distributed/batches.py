@@ -66,7 +66,7 @@ def _frames(names: list[Any], pictures: list[bytes | None], recognizer: Recogniz
     for name, data in zip(names, pictures, strict=True):
         index = 0
         try:
-            for frame in decode(data or b"", str(name), recognizer.limits):
+            for frame in decode(data or b"", str(name), recognizer.limits, recognizer.reduction):
                 yield frame
                 index += 1
         except MediaError as error:

@@ -24,6 +24,7 @@ from mien.distributed.sources import Key, list_source
 from mien.distributed.stores import Store, is_url, open_store
 from mien.distributed.work import Work, job_record, share_files
 from mien.errors import OutputError, Remedy, StoreError
+from mien.output.journal import difference
 from mien.output.parquet import pyarrow
 from mien.output.rows import utf8
 from mien.progress import SILENT, Progress
@@ -150,15 +151,9 @@ def _refuse_other_things(store: Store) -> None:
 
 
 def _refuse_another_run(out: str, record: dict[str, Any], same: dict[str, Any]) -> None:
-    found = record["same"]
-    changed = [
-        f"{key} was {json.dumps(found.get(key))}, is {json.dumps(same.get(key))}"
-        for key in {**found, **same}
-        if found.get(key) != same.get(key)
-    ]
-    if changed:
+    if changed := difference(record["same"], same):
         raise OutputError(
-            f"{out}: holds another run: {'; '.join(changed)}. Give that run's options to go on with it, or choose "
+            f"{out}: holds another run: {changed}. Give that run's options to go on with it, or choose "
             "another place for the results"
         )
 

@@ -26,7 +26,7 @@ from mien.distributed.sources import Key
 from mien.distributed.stores import BadAddress, is_url, open_store, split_url, too_large
 from mien.distributed.work import MAX_PICTURE_BYTES, Work, recognizer_of
 from mien.errors import MediaError, MienError
-from mien.media import MEDIA_SUFFIXES, Item, Limits, decode, read_item
+from mien.media import MEDIA_SUFFIXES, Item, decode, read_item
 from mien.media.formats import kind_of_file
 from mien.output.parquet import arrow_rows, arrow_schema
 from mien.output.rows import Row, rows_of
@@ -118,7 +118,7 @@ def read_keys(
     keys: Iterable[Key], recognizer: Recognizer, job: Job, fetched: _Fetched | None = None
 ) -> Iterator[FrameReadings | Failure]:
     """Everything in these pictures, in their order."""
-    frames = _frames(keys, recognizer.limits, job, fetched or _Fetched())
+    frames = _frames(keys, recognizer, job, fetched or _Fetched())
     return recognizer.read_all(frames, detect_every=job.detect_every, ahead=False)
 
 
@@ -165,7 +165,7 @@ def _rows_file(rows: Iterator[Row], classes: Sequence[str], counts: _Counts) -> 
 # --- keys -> frames ---------------------------------------------------------------------------------------------------
 
 
-def _frames(keys: Iterable[Key], limits: Limits, job: Job, fetched: _Fetched) -> Iterator[Frame | Failure]:
+def _frames(keys: Iterable[Key], recognizer: Recognizer, job: Job, fetched: _Fetched) -> Iterator[Frame | Failure]:
     with ThreadPoolExecutor(READERS, thread_name_prefix="fetch") as pool:
         waiting: deque[tuple[Key, Future[bytes] | None]] = deque()
         ahead = 0
@@ -178,22 +178,23 @@ def _frames(keys: Iterable[Key], limits: Limits, job: Job, fetched: _Fetched) ->
                 while waiting and (key is None or len(waiting) > AHEAD or ahead > AHEAD_BYTES):
                     first, future = waiting.popleft()
                     ahead -= max(first.size, 0)
-                    yield from _frames_of(first, future, limits, job, fetched)
+                    yield from _frames_of(first, future, recognizer, job, fetched)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _frames_of(
-    key: Key, future: Future[bytes] | None, limits: Limits, job: Job, fetched: _Fetched
+    key: Key, future: Future[bytes] | None, recognizer: Recognizer, job: Job, fetched: _Fetched
 ) -> Iterator[Frame | Failure]:
+    limits, reduction = recognizer.limits, recognizer.reduction
     if future is None:
-        yield from read_item(_item(key), limits=limits, clip=job.clip)
+        yield from read_item(_item(key), limits=limits, clip=job.clip, reduction=reduction)
         return
     index = 0
     try:
         data = future.result()
         fetched.bytes += len(data)
-        for frame in decode(data, key.source, limits):
+        for frame in decode(data, key.source, limits, reduction):
             yield frame
             index += 1
     except MediaError as error:

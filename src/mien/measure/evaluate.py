@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.dataset import ClassMatch, Sample, Split, canonical, match_classes
 from mien.dataset.fingerprint import pixel_key
 from mien.detect import Detector
+from mien.detect.whole import WholeDetector
 from mien.errors import DatasetError, MediaError
 from mien.measure.agreement import Annotators, annotators_of
 from mien.measure.corruptions import CORRUPTIONS, STRENGTHS, corrupt
@@ -27,7 +28,7 @@ from mien.model.classify import BATCH
 from mien.model.crop import Crops
 from mien.model.prior import TRAINING
 from mien.model.session import Session
-from mien.pipeline import Stages, WholePicture
+from mien.pipeline import Stages
 from mien.progress import SILENT, Progress
 from mien.records import Face, Frame, Image
 
@@ -185,7 +186,7 @@ def evaluate(
     match = match_classes(session.classes, split.classes, shared_only=shared_only)
     samples = [s for s in split.samples if s.label in match.classes]
     _check(split, samples, by, weights, match)
-    look = _Look(Stages(session, detector or WholePicture()), match, flip, limits)
+    look = _Look(Stages(session, detector or WholeDetector()), detector is not None, match, flip, limits)
     run = _Run()
     for done, batch in enumerate(_batches(samples), 1):
         _measure(batch, look, run, corruptions, seed)
@@ -235,6 +236,7 @@ class _Look:
     """How a face is found and read."""
 
     stages: Stages
+    searches: bool
     match: ClassMatch
     flip: bool
     limits: Limits
@@ -272,7 +274,7 @@ def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, see
         run.samples.append(sample)
         run.truth.append(look.match.classes.index(sample.label))
         run.keys.append(pixel_key(image))
-        if not isinstance(look.stages.detector, WholePicture):
+        if look.searches:
             run.faces.append(face)
         if corruptions:
             for kind, strength in _damages():

@@ -50,7 +50,8 @@ def cut_frame(frame: Frame, faces: Sequence[Face], spec: CropSpec, target: Input
     least = PIXELS_KEPT * max(target.width, target.height) * reduced.factor
     if any(square_of(face, spec)[2] < least for face in faces):
         return cut(reduced.whole(), faces, spec, target)
-    return cut(reduced.image, [scale_face(face, *[1 / reduced.factor] * 2) for face in faces], spec, target)
+    scale = 1 / reduced.factor
+    return cut(reduced.image, [scale_face(face, scale, scale) for face in faces], spec, target)
 
 
 def whole_face(image: Image) -> Face:

@@ -192,18 +192,22 @@ def check_same(path: Path, found: About, wanted: About, *remedies: Remedy) -> No
     Raises:
         OutputError: says in what `wanted` differs from what was `found`.
     """
-    wanted = json.loads(json.dumps(wanted))
-    changed = [
-        f"{key} was {_short(found.get(key))}, is {_short(wanted.get(key))}"
-        for key in {**found, **wanted}
-        if found.get(key) != wanted.get(key)
-    ]
-    if changed:
+    if changed := difference(found, wanted):
         raise OutputError(
-            f"{path}: rows of another run: {'; '.join(changed)}. Go on with that run as it was begun, choose another "
+            f"{path}: rows of another run: {changed}. Go on with that run as it was begun, choose another "
             "name, or replace them",
             *remedies,
         )
+
+
+def difference(found: About, wanted: About) -> str:
+    """In what two runs differ, in words; empty if in nothing."""
+    wanted = json.loads(json.dumps(wanted))
+    return "; ".join(
+        f"{key} was {_short(found.get(key))}, is {_short(wanted.get(key))}"
+        for key in {**found, **wanted}
+        if found.get(key) != wanted.get(key)
+    )
 
 
 def _read(partial: Path) -> tuple[dict[str, Any], list[tuple[Position, list[str]]], list[int]]:

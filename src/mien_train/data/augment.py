@@ -7,6 +7,7 @@ which is as large as the pictures, is drawn where they are. The same seeds give 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -182,7 +183,7 @@ def _turn(angle: Tensor, scale: Tensor) -> Tensor:
     return torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
 
 
-def _on_share(x: Tensor, share: float, generator: Generator, change) -> Tensor:  # noqa: ANN001
+def _on_share(x: Tensor, share: float, generator: Generator, change: Callable[[Tensor, Generator], Tensor]) -> Tensor:
     """Apply `change(pictures, generator)` to a random share of the batch."""
     chosen = torch.nonzero(torch.rand(len(x), generator=generator) < share).flatten()
     if len(chosen):

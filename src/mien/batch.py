@@ -13,11 +13,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mien.detect import make_detector
 from mien.errors import OutputError
@@ -30,6 +29,9 @@ from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
 from mien.signals import starting_processes
 from mien.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 Numbered = tuple[int, Item]
 """An item, and its number in the run."""
@@ -205,7 +207,7 @@ class _Crew:
         assert task.future
         try:
             return self._keep(task.future.result())
-        except BrokenProcessPool:
+        except BrokenExecutor:
             results = [result for numbered in task.chunk for result in self._alone(numbered)]
             for other in self.under_way:  # what was under way beside it died with it
                 if other.future and (not other.future.done() or other.future.exception()):
@@ -221,7 +223,7 @@ class _Crew:
         try:
             self._restart()
             return self._keep(self._submit([numbered]).result())
-        except BrokenProcessPool:
+        except BrokenExecutor:
             self._restart()
             why = "reading it killed the process that did (out of memory, or a fault in a decoder); it is left out"
             return [(number, Failure(item.source, 0, f"{item.source}: {why}"))]
@@ -232,7 +234,7 @@ class _Crew:
             with starting_processes():
                 asked = self._pool.submit(os.getpid)
             asked.result()
-        except BrokenProcessPool:
+        except BrokenExecutor:
             self._pool.shutdown()
             self._pool = self._hire()
 
@@ -245,6 +247,9 @@ class _Crew:
         return done[0]
 
     def _hire(self) -> ProcessPoolExecutor:
+        from concurrent.futures import ProcessPoolExecutor  # late: who reads a few pictures has one process
+        from multiprocessing import get_context
+
         # "spawn" is the one way that works everywhere: a forked process inherits locks of threads that it has not.
         return ProcessPoolExecutor(self.workers, get_context("spawn"), _begin, (self._job,))
 
@@ -265,6 +270,8 @@ def begin_worker() -> None:
 
 
 def _leave_with_parent() -> None:
+    from multiprocessing import connection, parent_process
+
     parent = parent_process()
     if parent:
         connection.wait([parent.sentinel])

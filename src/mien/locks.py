@@ -13,11 +13,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import cast
-
-from filelock import BaseFileLock, FileLock, Timeout
+from typing import TYPE_CHECKING, cast
 
 from mien.errors import MienError, OutputError, reason
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class Lock:
@@ -43,6 +44,8 @@ def lock(target: Path, error: type[MienError] = OutputError) -> Lock:
     Raises:
         MienError: of the type `error`: another run holds it (says which), or the lock cannot be written.
     """
+    from filelock import FileLock, Timeout  # late: who writes no file needs no locks
+
     path = target
     try:
         path = target / ".lock" if target.is_dir() else target.with_name(f".{target.name}.lock")
@@ -63,6 +66,8 @@ def lock(target: Path, error: type[MienError] = OutputError) -> Lock:
 
 
 def _acquire(held: BaseFileLock, path: Path) -> None:
+    from filelock import Timeout
+
     for _ in range(3):
         with suppress(Timeout):
             held.acquire()

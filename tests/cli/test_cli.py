@@ -12,11 +12,15 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
+import mien.cli
+from mien.cli import HOMES, command_line
 from mien.model.bundle import Bundle
 
 Run = Callable[..., tuple[int, str, str]]
@@ -229,3 +233,20 @@ def test_data_import(run: Run, tmp_path: Path):
     assert code == 1
     assert "1 pictures" in out
     assert "row 2" in err
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_a_command_by_itself_is_the_one_among_all_commands(name: str):
+    alone, among_all = (typer.main.get_command(line).commands for line in (command_line([name]), mien.cli.app))  # type: ignore[attr-defined]
+
+    def described(command: Any) -> object:
+        subcommands = getattr(command, "commands", {})
+        parameters = [(p.name, p.opts, p.default, p.required) for p in command.params if not callable(p.default)]
+        return command.help, command.epilog, parameters, {n: described(c) for n, c in subcommands.items()}
+
+    assert len(alone) < len(among_all)
+    assert described(alone[name]) == described(among_all[name])
+
+
+def test_a_command_of_training_is_found():
+    assert {"train", "export"} <= set(typer.main.get_command(command_line(["train"])).commands)  # type: ignore[attr-defined]

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import entry_points
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from mien._version import __version__
-from mien.cli import audit, compare, data, evaluate, live, models, predict, registry, serve, web
 from mien.cli.output import tell
+from mien.cli.plugins import add_plugins
 from mien.cli.remedies import worded
 from mien.cli.terminal import Interrupted, leave_stdout, prepare_terminal
 from mien.errors import MienError, reason
+
+HOMES = {
+    "predict": "predict",
+    "live": "live",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "audit": "audit",
+    "verify": "models",
+    "show": "models",
+    "data": "data",
+    "registry": "registry",
+    "serve": "serve",
+    "web": "web",
+}
+"""Each command or group of ours, and its module; in the order in which `--help` shows them."""
 
 
 class _Commands(TyperGroup):
@@ -27,44 +44,48 @@ class _Commands(TyperGroup):
             raise Interrupted(error) from error
 
 
-app = typer.Typer(
-    name="mien",
-    cls=_Commands,
-    help="Finds faces and reads the expression they show. We report the expression shown, never the emotion felt.",
-    epilog="Example: mien predict photo.jpg --annotate annotated/",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
+def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The command line with the command that `arguments` begin with; with every command, if they name none of ours.
+
+    To make them all takes longer than to read a photo.
+    """
+    app = typer.Typer(
+        name="mien",
+        cls=_Commands,
+        help="Finds faces and reads the expression they show. We report the expression shown, never the emotion felt.",
+        epilog="Example: mien predict photo.jpg --annotate annotated/",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_root)
+    wanted = HOMES.get(arguments[0]) if arguments else None
+    for home in [wanted] if wanted else dict.fromkeys(HOMES.values()):
+        import_module(f"mien.cli.{home}").register(app)
+    if not wanted:
+        add_plugins(app)
+    return app
 
 
-@app.callback(invoke_without_command=True)
+def __getattr__(name: str) -> typer.Typer:
+    if name != "app":
+        raise AttributeError(f"module 'mien.cli' has no attribute {name!r}")
+    return globals().setdefault("app", command_line())
+
+
 def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True)) -> None:
     if version:
         typer.echo(f"mien {__version__}")
         raise typer.Exit
 
 
-predict.register(app)
-live.register(app)
-evaluate.register(app)
-compare.register(app)
-audit.register(app)
-models.register(app)
-data.register(app)
-registry.register(app)
-serve.register(app)
-web.register(app)
-for _command in entry_points(group="mien.commands"):  # those of training, and whatever else is installed
-    _command.load()(app)
-
-
 def main() -> None:
     """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for some, it would read all that is installed
     prepare_terminal()
     try:
-        app()
+        command_line(sys.argv[1:])()
     except MienError as error:
         tell(worded(error))
         sys.exit(2)

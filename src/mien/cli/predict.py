@@ -203,8 +203,6 @@ def predict(
     from mien.files import is_stream
     from mien.media import Clip, list_items
     from mien.model.prior import as_prior
-    from mien.output.annotated import Gallery
-    from mien.output.row_stream import RowStream
     from mien.output.writers import RowStyle
     from mien.run import Run
 
@@ -270,11 +268,15 @@ def predict(
             elan = _eaf_file(items, eaf, overwrite=overwrite)
             run.add_sink(elan)
         if file and is_stream(file):
+            from mien.output.row_stream import RowStream
+
             run.add_sink(RowStream(file, run.recognizer.classes, style))
         elif file:
             run.add_rows(file, overwrite=overwrite, resume=resume, also=drawn, style=style)
             before = run.counts.pictures
         if annotate:
+            from mien.output.annotated import Gallery
+
             gallery = Gallery(annotate, items, overwrite=overwrite or resume, blur=blur_faces)
             run.add_drawing(gallery)
         if as_json:

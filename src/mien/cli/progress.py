@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,16 +32,19 @@ class ProgressBar:
     """A bar that any long work can tell how far it is; a context manager."""
 
     def __init__(self, shown: bool = True) -> None:
-        self._bar = progress(disable=not shown)
-        self._task = self._bar.add_task("", total=None, note="")
+        self._bar = progress() if shown and sys.stderr and sys.stderr.isatty() else None
+        self._task = self._bar.add_task("", total=None, note="") if self._bar else None
 
     def __enter__(self) -> ProgressBar:
-        self._bar.start()
+        if self._bar:
+            self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        if self._bar:
+            self._bar.stop()
 
     def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
         """Show it."""
-        self._bar.update(self._task, description=what, completed=done, total=total, note=note)
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, description=what, completed=done, total=total, note=note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -12,6 +11,7 @@ from typing import Annotated, Protocol
 
 import typer
 
+from mien.cli.plugins import add_plugins
 from mien.errors import BundleError
 
 PANEL = "For PyTorch weights (.pth)"
@@ -119,7 +119,11 @@ def bundle_of(model: str, options: WeightOptions, data_classes: tuple[str, ...] 
         yield model
         return
     if not _converters:
+        add_plugins(typer.Typer())  # a command of ours begins without them
+    if not _converters:
         raise BundleError(f"{model}: PyTorch weights need training; run: pip install 'mien[train]'")
+    import tempfile  # late, as all that a start with a bundle does without
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"{Path(model).stem}.onnx"
         _converters[0](Path(model), out, options, data_classes)

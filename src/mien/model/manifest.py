@@ -56,7 +56,8 @@ FER2013 = "fer2013"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    # Deferred: building all parts for themselves, and again within the manifest, takes as long as loading a model.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
 
 class InputSpec(_Part):

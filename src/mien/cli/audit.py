@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import (
-    MEGABYTES,
-    MEGAPIXELS,
-    MODEL_HELP,
-    MOST_THREADS,
-    AnswerOption,
-    MaxBytesOption,
-    MaxPixelsOption,
-    PriorOption,
-    PriorStrengthOption,
-    UnsealedOption,
-    labeled_data,
-    limits_of,
-    registered,
-)
+from mien.cli.option_groups import AnswerOptions, LimitOptions, Without, with_groups
+from mien.cli.options import MODEL_HELP, MOST_THREADS, LabeledDataArgument, UnsealedOption, registered
 from mien.cli.output import name_items, say_passed_over, say_text, write_file
 from mien.cli.progress import ProgressBar
 from mien.printable import escaped
+
+if TYPE_CHECKING:
+    from mien.audit import Audit
 
 EXAMPLES = """Examples:
 
@@ -53,26 +44,41 @@ class LabelSplit(str, Enum):
     test = "test"
 
 
+@dataclass(frozen=True)
+class AuditFiles:
+    """Where the findings are written."""
+
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write every finding to this file.")] = None
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None
+    fix: Annotated[
+        Path | None, typer.Option("--fix", help="Write a list of what to leave out to this CSV, for --exclude.")
+    ] = None
+    fix_labels: Annotated[
+        bool, typer.Option("--fix-labels", help="With --fix: list pictures whose label may be wrong, too.")
+    ] = False
+
+    def report(self, found: Audit) -> None:
+        """Print the findings, and write the files that were asked for."""
+        from mien.audit import to_csv, to_leave_out
+        from mien.report import audit_to_html, audit_to_json, audit_to_text
+
+        say_text(audit_to_text(escaped(found)))
+        for path, write in ((self.as_json, audit_to_json), (self.html, audit_to_html)):
+            if path:
+                write_file(path, write(found))
+        if self.fix:
+            write_file(self.fix, to_csv(to_leave_out(found, self.fix_labels)))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EXAMPLES)(audit)
+    app.command(epilog=EXAMPLES)(with_groups(audit))
 
 
 def audit(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
-        ),
-    ],
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write every finding to this file.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
-    fix: Annotated[
-        Path | None, typer.Option("--fix", help="Write a list of what to leave out to this CSV, for --exclude.")
-    ] = None,
-    fix_labels: Annotated[
-        bool, typer.Option("--fix-labels", help="With --fix: list pictures whose label may be wrong, too.")
-    ] = False,
+    data: LabeledDataArgument,
+    *,
+    files: AuditFiles,
     faces: Annotated[
         Faces, typer.Option(help=f"Look for a face in {FACE_SAMPLE} pictures, evenly spread, in all, or in none.")
     ] = Faces.sample,
@@ -84,14 +90,11 @@ def audit(
     model: Annotated[
         str, typer.Option(help=f"The model to check labels with. {MODEL_HELP}", callback=registered)
     ] = "default",
-    answer: AnswerOption = None,
-    prior: PriorOption = "training",
-    prior_strength: PriorStrengthOption = 1.0,
+    answers: AnswerOptions,
     threads: Annotated[
         int, typer.Option(help="CPU threads of the model; 0 takes every core.", min=0, max=MOST_THREADS)
     ] = 0,
-    max_pixels: MaxPixelsOption = MEGAPIXELS,
-    max_bytes: MaxBytesOption = MEGABYTES,
+    limits: Annotated[LimitOptions, Without("truncated")],
     unsealed: UnsealedOption = False,
 ) -> None:
     """Look for duplicates, leaks between splits, wrong labels, blank, faceless and unreadable pictures.
@@ -100,19 +103,16 @@ def audit(
     data.
     """
     from mien.audit import audit as look
-    from mien.audit import to_csv, to_leave_out
     from mien.dataset import open_splits
     from mien.detect import default_detector_name, make_detector
     from mien.model.bundle import load_bundle
-    from mien.model.prior import as_prior
     from mien.model.session import Session
-    from mien.report import audit_to_html, audit_to_json, audit_to_text
 
-    mix = as_prior(prior, prior_strength)
+    mix = answers.expected_mix()
     splits = open_splits(data)
     say_passed_over(splits)
     bundle = load_bundle(model, unsealed=unsealed) if labels else None
-    session = Session(bundle, threads, answer=answer, prior=mix) if bundle else None
+    session = Session(bundle, threads, answer=answers.answer, prior=mix) if bundle else None
     with ProgressBar() as bar:
         found = look(
             splits,
@@ -120,15 +120,10 @@ def audit(
             face_limit=FACE_SAMPLE if faces is Faces.sample else None,
             session=session,
             labels_in=split_for_labels.value if split_for_labels else "",
-            limits=limits_of(max_pixels, max_bytes),
+            limits=limits.limits(),
             progress=bar,
         )
-    say_text(audit_to_text(escaped(found)))
-    for path, write in ((as_json, audit_to_json), (html, audit_to_html)):
-        if path:
-            write_file(path, write(found))
-    if fix:
-        write_file(fix, to_csv(to_leave_out(found, fix_labels)))
+    files.report(found)
     name_items("", [broken.reason for broken in found.unreadable])
     if found.unreadable:
         raise typer.Exit(1)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.option_groups import LimitOptions, ReportOptions, Without, with_groups
 from mien.cli.options import (
-    MEGABYTES,
-    MEGAPIXELS,
     MODEL_HELP,
     AnswerOption,
+    ExcludeOption,
+    LabeledDataArgument,
     LabelMapOption,
-    MaxBytesOption,
-    MaxPixelsOption,
+    PhotoDetectorOption,
     PriorOption,
     PriorStrengthOption,
+    SplitOption,
     ThreadsOption,
     UnsealedOption,
-    labeled_data,
-    limits_of,
     registered,
 )
-from mien.cli.output import name_items, say_passed_over, say_text, write_charts, write_file
+from mien.cli.output import name_items, say_passed_over, say_text, write_charts
 from mien.cli.progress import ProgressBar
 from mien.printable import escaped
+
+if TYPE_CHECKING:
+    from mien.measure.compare import Comparison
+    from mien.model.session import Session
 
 EXAMPLES = """Examples:
 
@@ -36,42 +39,49 @@ mien compare old.onnx new.onnx images --split test --json comparison.json
 mien compare default default data/fer2013 --prior-b even"""
 
 
+@dataclass(frozen=True)
+class PairedAnswerOptions:
+    """Which answers of the two models to take, and which mixes of classes to expect."""
+
+    answer: AnswerOption = None
+    answer_b: Annotated[str | None, typer.Option(help="The answer of B, if it differs from --answer.")] = None
+    prior: PriorOption = "training"
+    prior_b: Annotated[str | None, typer.Option(help="The prior of B, if it differs from --prior.")] = None
+    prior_strength: PriorStrengthOption = 1.0
+
+    def session(self, model: str, *, is_b: bool, threads: int, unsealed: bool) -> Session:
+        """One of the two models, ready to answer."""
+        from mien.model.bundle import load_bundle
+        from mien.model.prior import as_prior
+        from mien.model.session import Session
+
+        answer = (self.answer_b if is_b else None) or self.answer
+        prior = (self.prior_b if is_b else None) or self.prior
+        bundle = load_bundle(model, unsealed=unsealed)
+        return Session(bundle, threads, answer=answer, prior=as_prior(prior, self.prior_strength))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EXAMPLES)(compare)
+    app.command(epilog=EXAMPLES)(with_groups(compare))
 
 
 def compare(
     a: Annotated[str, typer.Argument(help=MODEL_HELP, callback=registered)],
     b: Annotated[str, typer.Argument(help="The other one; differences are B minus A.", callback=registered)],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
-        ),
-    ],
-    answer: AnswerOption = None,
-    answer_b: Annotated[str | None, typer.Option(help="The answer of B, if it differs from --answer.")] = None,
-    prior: PriorOption = "training",
-    prior_b: Annotated[str | None, typer.Option(help="The prior of B, if it differs from --prior.")] = None,
-    prior_strength: PriorStrengthOption = 1.0,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write every number to this file.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", help="Write each chart as SVG and PDF into this folder.")
-    ] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet.")
-    ] = None,
-    exclude: Annotated[Path | None, typer.Option(help="CSV with a column path: pictures to leave out.")] = None,
+    data: LabeledDataArgument,
+    *,
+    answers: PairedAnswerOptions,
+    split: SplitOption = "validation",
+    reports: ReportOptions,
+    detector: PhotoDetectorOption = None,
+    exclude: ExcludeOption = None,
     shared_only: Annotated[
         bool, typer.Option("--shared-only", help="Leave out classes that one of the models does not know.")
     ] = False,
     label_map: LabelMapOption = "",
     threads: ThreadsOption = 0,
-    max_pixels: MaxPixelsOption = MEGAPIXELS,
-    max_bytes: MaxBytesOption = MEGABYTES,
+    limits: Annotated[LimitOptions, Without("truncated")],
     unsealed: UnsealedOption = False,
 ) -> None:
     """Compare two models on the same labeled pictures: a paired test, where they disagree, and on which faces.
@@ -82,39 +92,37 @@ def compare(
     from mien.dataset import open_dataset, read_label_map, relabeled
     from mien.detect import make_detector
     from mien.measure.compare import compare as measure
-    from mien.model.bundle import load_bundle
-    from mien.model.prior import as_prior
-    from mien.model.session import Session
-    from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
-    from mien.report.figures import comparison_figures
 
-    asked = ((a, answer, prior), (b, answer_b or answer, prior_b or prior))
     first, second = (
-        Session(load_bundle(name, unsealed=unsealed), threads, answer=wanted, prior=as_prior(mix, prior_strength))
-        for name, wanted, mix in asked
+        answers.session(name, is_b=is_b, threads=threads, unsealed=unsealed) for name, is_b in ((a, False), (b, True))
     )
-    found = open_dataset(data, split)
-    say_passed_over([found])
-    found = without(found, exclude) if exclude else found
+    labeled = open_dataset(data, split)
+    say_passed_over([labeled])
+    labeled = without(labeled, exclude) if exclude else labeled
     if label_map:
-        found = relabeled(found, read_label_map(label_map))
+        labeled = relabeled(labeled, read_label_map(label_map))
     with ProgressBar() as bar:
         result = measure(
             first,
             second,
-            found,
+            labeled,
             detector=make_detector(detector) if detector else None,
             shared_only=shared_only,
-            limits=limits_of(max_pixels, max_bytes),
+            limits=limits.limits(),
             progress=bar,
         )
-    say_text(comparison_to_text(escaped(result)))
-    for path, write in ((as_json, comparison_to_json), (html, comparison_to_html)):
-        if path:
-            write_file(path, write(result))
-    if figures:
-        write_charts(comparison_figures(result), figures)
-    name_items("no face found", [str(s.path) for s in result.missed])
-    name_items("", list(result.failures))
+    _report(result, reports)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _report(result: Comparison, reports: ReportOptions) -> None:
+    from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
+    from mien.report.figures import comparison_figures
+
+    say_text(comparison_to_text(escaped(result)))
+    reports.write(lambda: comparison_to_json(result), lambda: comparison_to_html(result))
+    if reports.figures:
+        write_charts(comparison_figures(result), reports.figures)
+    name_items("no face found", [str(s.path) for s in result.missed])
+    name_items("", list(result.failures))

@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import (
-    TIME,
-    AnswerOption,
-    DetectorModelOption,
-    DetectorOption,
-    DeviceOption,
-    MinFaceOption,
-    MinScoreOption,
-    ModelOption,
-    PriorOption,
-    PriorStrengthOption,
-    ThreadsOption,
-    TurnedOption,
-)
+from mien.cli.option_groups import AnswerOptions, DetectorOptions, with_groups
+from mien.cli.options import TIME, DeviceOption, ModelOption, ThreadsOption
 from mien.cli.options import seconds as parse_seconds
 from mien.cli.output import say
 
@@ -42,13 +30,14 @@ mien live camera:1 --json | jq .label"""
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EXAMPLES)(live)
+    app.command(epilog=EXAMPLES)(with_groups(live))
 
 
 def live(
     source: Annotated[
         str, typer.Argument(help="camera:0, camera:/dev/video2, an rtsp:// or http:// stream, or a video file.")
     ] = "camera:0",
+    *,
     seconds: Annotated[
         float | None,
         typer.Option(help="End after this time; without it, Ctrl-C ends.", parser=parse_seconds, metavar=TIME),
@@ -59,14 +48,8 @@ def live(
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
     ] = False,
     model: ModelOption = "default",
-    answer: AnswerOption = None,
-    prior: PriorOption = "training",
-    prior_strength: PriorStrengthOption = 1.0,
-    detector: DetectorOption = None,
-    detector_model: DetectorModelOption = None,
-    min_face: MinFaceOption = None,
-    min_score: MinScoreOption = None,
-    turned: TurnedOption = False,
+    answers: AnswerOptions,
+    detectors: DetectorOptions,
     device: DeviceOption = "auto",
     detect_every: Annotated[
         int, typer.Option(help="Look for faces in every n-th frame, and follow their motion in between.", min=1)
@@ -82,7 +65,6 @@ def live(
     Exit code: 0 done or Ctrl-C, 1 the source was lost, 2 nothing could be read or wrong use.
     """
     from mien.cli.live_view import Window, make_view
-    from mien.detect import default_detector_name, make_detector
     from mien.live import Live, open_live
     from mien.output.writers import open_writer
     from mien.pipeline import Recognizer
@@ -90,13 +72,10 @@ def live(
 
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
-    finder = make_detector(
-        detector or default_detector_name(), min_face=min_face, min_score=min_score, model=detector_model,
-        turned=turned, device=device,
-    )  # fmt: skip
     recognizer = Recognizer(
-        model, finder, threads=threads, answer=answer, prior=prior, prior_strength=prior_strength, device=device
-    )
+        model, detectors.make(device), threads=threads, answer=answers.answer, prior=answers.prior,
+        prior_strength=answers.prior_strength, device=device,
+    )  # fmt: skip
     pane = Window() if window else None
     lost = False
     with ExitStack() as stack:

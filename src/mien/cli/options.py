@@ -12,7 +12,6 @@ import typer
 from mien.errors import DatasetError, RegistryError
 
 if TYPE_CHECKING:
-    from mien.media.checks import Limits
     from mien.registry import Registry
 
 
@@ -176,17 +175,24 @@ LabelMapOption = Annotated[
         "--label-map", help="Other names for the data's labels: happiness=happy,0=angry, or a JSON or CSV file of them."
     ),
 ]
-MEGAPIXELS, MEGABYTES = 100.0, 500.0
-"""The limits unless told."""
-
-
-def limits_of(max_pixels: float, max_bytes: float, truncated: bool = False) -> Limits:
-    """The limits that were asked for, in megapixels and megabytes."""
-    from mien.media.checks import Limits
-
-    return Limits(round(max_pixels * 1e6), round(max_bytes * 1e6), truncated)
-
-
+LabeledDataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="<split>/<class>/ or <class>/ folders, or a CSV: path,label[,split,...].", callback=labeled_data
+    ),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="train, validation or test.")]
+ExcludeOption = Annotated[Path | None, typer.Option("--exclude", help="CSV with a column path: pictures to leave out.")]
+ExcludeFromTrainingOption = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="CSV with a column path: pictures to leave out, as `mien audit --fix` writes."),
+]
+PhotoDetectorOption = Annotated[
+    str | None,
+    typer.Option("--detector", help="The pictures are whole photos: find the face with yunet, haar or opencv-yunet."),
+]
+OverwriteOutOption = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
+BundleOutOption = Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")]
 UnsealedOption = Annotated[
     bool, typer.Option("--unsealed", help="Take a bundle that carries a manifest and has lost its seal.")
 ]

@@ -77,15 +77,15 @@ StdOption = Annotated[
 
 @dataclass(frozen=True)
 class WeightOptions:
-    """The options, as they were given."""
+    """The options, as they were given: a group, see `mien.cli.option_groups`."""
 
-    network: str = ""
-    module: str = ""
-    classes: str = ""
-    size: str = ""
-    color: Color | None = None
-    mean: str = ""
-    std: str = ""
+    network: NetworkOption = ""
+    module: ModuleOption = ""
+    classes: ClassesOption = ""
+    size: SizeOption = ""
+    color: ColorOption = None
+    mean: MeanOption = ""
+    std: StdOption = ""
 
 
 class Converter(Protocol):

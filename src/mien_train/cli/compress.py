@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.models import BundleArgument
-from mien.cli.options import MOST_THREADS, labeled_data
+from mien.cli.options import MOST_THREADS, BundleOutOption, OverwriteOutOption, labeled_data
 from mien.cli.output import say, say_json
 from mien.cli.progress import ProgressBar
 from mien.errors import TrainingError
@@ -40,7 +40,7 @@ def compress(
             callback=labeled_data,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    out: BundleOutOption,
     int8: Annotated[
         bool, typer.Option("--int8/--no-int8", help="Turn the convolutions, except the first, into 8-bit integers.")
     ] = True,
@@ -59,7 +59,7 @@ def compress(
         Path | None, typer.Option(help="CSV with a column path: pictures to leave out, as in training.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+    overwrite: OverwriteOutOption = False,
 ) -> None:
     """Make a model smaller and faster, and show what that costs: accuracy, calibration, size and speed.
 

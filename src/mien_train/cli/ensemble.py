@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, labeled_data, registered_names
+from mien.cli.options import MODEL_HELP, BundleOutOption, OverwriteOutOption, labeled_data, registered_names
 from mien.cli.output import say, say_json
 from mien.cli.progress import ProgressBar
 from mien_train.cli.extras import named_extra
@@ -38,7 +38,7 @@ def ensemble(
             callback=labeled_data,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    out: BundleOutOption,
     average_weights: Annotated[
         bool,
         typer.Option(
@@ -48,7 +48,7 @@ def ensemble(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+    overwrite: OverwriteOutOption = False,
 ) -> None:
     """Put several models into one file that answers with their mean, and show what that gains.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -12,29 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import PriorStrengthOption, registered_path
+from mien.cli.option_groups import with_groups
+from mien.cli.options import BundleOutOption, OverwriteOutOption, PriorStrengthOption, registered_path
 from mien.cli.output import say
 from mien.cli.progress import ProgressBar
-from mien.cli.weight_options import (
-    ClassesOption,
-    Color,
-    ColorOption,
-    MeanOption,
-    ModuleOption,
-    NetworkOption,
-    SizeOption,
-    StdOption,
-    WeightOptions,
-    height_width,
-    names,
-    numbers,
-)
+from mien.cli.weight_options import WeightOptions, height_width, names, numbers
 from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
+    from mien.model.bundle import Bundle
     from mien.model.prior import Prior
     from mien_train.bundles.export_run import Exported
+    from mien_train.bundles.plain_onnx import PlainFormat
     from mien_train.networks.student_network import StudentOptions
 
 EXAMPLES = """Examples:
@@ -72,9 +62,65 @@ class Output(str, Enum):
     probabilities = "probabilities"
 
 
+@dataclass(frozen=True)
+class ManifestOptions:
+    """What the bundle's manifest says."""
+
+    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's or file's.")] = ""
+    about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = ""
+    licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = ""
+
+
+@dataclass(frozen=True)
+class PlainOptions:
+    """The plain ONNX file to write, instead of a bundle."""
+
+    target: Annotated[
+        Target | None,
+        typer.Option("--for", help="With a bundle: write the file that this program takes.", rich_help_panel=PLAIN),
+    ] = None
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            help="With a bundle: write a plain ONNX file that takes float32 [B, C, S, S].", rich_help_panel=PLAIN
+        ),
+    ] = None
+    output: Annotated[Output, typer.Option("--output", help="What a plain ONNX file gives.", rich_help_panel=PLAIN)] = (
+        Output.logits
+    )
+    prior: Annotated[
+        str,
+        typer.Option(
+            "--prior",
+            help="Mix of classes that a plain ONNX file expects: training, even, or a JSON or CSV file of shares. "
+            "Default: training; even for si100b-bench.",
+            rich_help_panel=PLAIN,
+        ),
+    ] = ""
+    prior_strength: PriorStrengthOption = 1.0
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="Which answer a plain ONNX file gives.", rich_help_panel=PLAIN)
+    ] = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a plain file is to be written."""
+        return bool(self.target or self.layout)
+
+    def expected_mix(self) -> Prior:
+        """The prior of the file.
+
+        Raises:
+            MienError: it cannot be read.
+        """
+        from mien.model.prior import EVEN, TRAINING, as_prior
+
+        return as_prior(self.prior or (EVEN if self.target else TRAINING), self.prior_strength)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EXAMPLES)(export)
+    app.command(epilog=EXAMPLES)(with_groups(export))
 
 
 def export(
@@ -85,7 +131,8 @@ def export(
             callback=registered_path,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Bundle to write (.onnx).")],
+    out: BundleOutOption,
+    *,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -93,110 +140,91 @@ def export(
             help="Labeled folder: fits the temperature and measures. A run needs its own; a .pth may do without.",
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's or file's.")] = "",
-    about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = "",
-    licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = "",
+    about: ManifestOptions,
     calibration_crops: Annotated[
         int, typer.Option(help="Training crops used to calibrate the crop margin of a run.", min=50)
     ] = 2000,
-    network: NetworkOption = "",
-    module: ModuleOption = "",
-    classes: ClassesOption = "",
-    size: SizeOption = "",
-    color: ColorOption = None,
-    mean: MeanOption = "",
-    std: StdOption = "",
+    weights: WeightOptions,
     label_answer: Annotated[
         str, typer.Option(help="For a run that learned votes too: the name of the answer by the labels.")
     ] = "labels",
-    target: Annotated[
-        Target | None,
-        typer.Option("--for", help="With a bundle: write the file that this program takes.", rich_help_panel=PLAIN),
-    ] = None,
-    layout: Annotated[
-        Layout | None,
-        typer.Option(
-            help="With a bundle: write a plain ONNX file that takes float32 [B, C, S, S].", rich_help_panel=PLAIN
-        ),
-    ] = None,
-    output: Annotated[
-        Output, typer.Option("--output", help="What a plain ONNX file gives.", rich_help_panel=PLAIN)
-    ] = Output.logits,
-    prior: Annotated[
-        str,
-        typer.Option(
-            "--prior",
-            help="Mix of classes that a plain ONNX file expects: training, even, or a JSON or CSV file of shares. "
-            "Default: training; even for si100b-bench.",
-            rich_help_panel=PLAIN,
-        ),
-    ] = "",
-    prior_strength: PriorStrengthOption = 1.0,
-    answer: Annotated[
-        str | None, typer.Option("--answer", help="Which answer a plain ONNX file gives.", rich_help_panel=PLAIN)
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+    plain: PlainOptions,
+    overwrite: OverwriteOutOption = False,
 ) -> None:
     """Turn a finished run, or PyTorch weights, into one .onnx bundle: graph, manifest, golden vectors, seal.
 
     A bundle becomes a plain ONNX file for another program with --for or --layout.
     """
-    if target or layout:
-        from mien.model.prior import EVEN, TRAINING, as_prior
-
-        mix = as_prior(prior or (EVEN if target else TRAINING), prior_strength)
-        _export_plain(str(run), out, target, mean, std, size, color, output, mix, answer, overwrite)
+    if plain.is_wanted:
+        _export_plain(str(run), out, plain, weights, overwrite)
         return
-    about_weights = WeightOptions(network, module, classes, size, color, mean, std)
     if run.is_file() or (run.suffix in (".pth", ".pt") and not run.is_dir()):
-        with named_extra():
-            told = student_options(about_weights)
-        result = _export_weights(run, out, data, name, about_data, licence, told, overwrite)
+        result = _export_weights(run, out, data, about, weights, overwrite)
     else:
-        if any(astuple(replace(about_weights, module=""))):
+        if any(astuple(replace(weights, module=""))):
             raise TrainingError(
                 f"{run}: expected a file of weights (.pth), as --network, --classes, --size, --color, --mean "
                 f"and --std go with one, found {'a folder' if run.is_dir() else 'nothing'}; a run folder knows them: "
                 "leave them out"
             )
-        result = _export_run(
-            run, out, data, name, about_data, licence, calibration_crops, label_answer, overwrite, module
-        )
+        if data is None:
+            raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
+        with named_extra():
+            from mien_train.bundles.export_run import export_run
+
+        with ProgressBar() as bar:
+            result = export_run(
+                run, data, out, name=about.name or run.name, about_data=about.about_data, licence=about.licence,
+                crops=calibration_crops, progress=bar, overwrite=overwrite, label_answer=label_answer,
+                module=weights.module,
+            )  # fmt: skip
     for line in result.lines():
         say(line)
 
 
-def _export_plain(
-    model: str, out: Path, target: Target | None, mean: str, std: str, size: str, color: Color | None, output: Output,
-    prior: Prior, answer: str | None, overwrite: bool,
-) -> None:  # fmt: skip
+def _export_plain(model: str, out: Path, plain: PlainOptions, weights: WeightOptions, overwrite: bool) -> None:
     from mien.model.bundle import load_bundle
 
+    prior = plain.expected_mix()
     with named_extra():
-        from mien_train.bundles.plain_onnx import PlainFormat, bench_format, export_plain
+        from mien_train.bundles.plain_onnx import export_plain
 
     bundle = load_bundle(model)
-    chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.answer()
-    if target:
-        if any((mean, std, size, color)):
-            raise typer.BadParameter(f"--mean, --std, --size and --color are fixed with --for {target.value}")
-        wanted = bench_format(bundle, prior)
-        chosen = bundle.manifest.answer(answer) if answer else bundle.manifest.label_answer
+    if plain.target:
+        wanted = _format_of_target(plain.target, bundle, weights, prior)
+        chosen = bundle.manifest.label_answer
     else:
-        sides = height_width(size)
-        wanted = PlainFormat(
-            mean=numbers(mean, "--mean") or (0.0,),
-            std=numbers(std, "--std") or (1.0,),
-            side=sides[0] if sides else None,
-            channels={"gray": 1, "rgb": 3}.get(color.value) if color else None,
-            output=output.value,
-            prior=prior,
-        )
+        wanted = _format_of_options(plain, weights, prior)
+        chosen = bundle.manifest.answer()
+    if plain.answer:
+        chosen = bundle.manifest.answer(plain.answer)
     data = export_plain(bundle, out, wanted, answer=chosen, overwrite=overwrite)
     named = f", answer {chosen.name}" if chosen.name else ""
     say(
         f"{out}: {len(data) / 1e6:.1f} MB, plain ONNX without a manifest{named}, {wanted.output} of "
         f"{', '.join(wanted.classes or chosen.classes)}, prior {wanted.prior}"
+    )
+
+
+def _format_of_target(target: Target, bundle: Bundle, weights: WeightOptions, prior: Prior) -> PlainFormat:
+    from mien_train.bundles.plain_onnx import bench_format
+
+    if any((weights.mean, weights.std, weights.size, weights.color)):
+        raise typer.BadParameter(f"--mean, --std, --size and --color are fixed with --for {target.value}")
+    return bench_format(bundle, prior)
+
+
+def _format_of_options(plain: PlainOptions, weights: WeightOptions, prior: Prior) -> PlainFormat:
+    from mien_train.bundles.plain_onnx import PlainFormat
+
+    sides = height_width(weights.size)
+    return PlainFormat(
+        mean=numbers(weights.mean, "--mean") or (0.0,),
+        std=numbers(weights.std, "--std") or (1.0,),
+        side=sides[0] if sides else None,
+        channels={"gray": 1, "rgb": 3}.get(weights.color.value) if weights.color else None,
+        output=plain.output.value,
+        prior=prior,
     )
 
 
@@ -231,38 +259,22 @@ def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_class
         say(f"assumed: {note}", err=True)
 
 
-def _export_run(
-    run: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, calibration_crops: int,
-    label_answer: str, overwrite: bool, module: str,
-) -> Exported:  # fmt: skip
-    if data is None:
-        raise TrainingError(f"{run}: a run is calibrated on the data it was trained on; give them with --data")
-    with named_extra():
-        from mien_train.bundles.export_run import export_run
-
-    with ProgressBar() as bar:
-        return export_run(
-            run, data, out, name=name or run.name, about_data=about_data, licence=licence, crops=calibration_crops,
-            progress=bar, overwrite=overwrite, label_answer=label_answer, module=module,
-        )  # fmt: skip
-
-
 def _export_weights(
-    weights: Path, out: Path, data: Path | None, name: str, about_data: str, licence: str, told: StudentOptions,
-    overwrite: bool,
-) -> Exported:  # fmt: skip
+    path: Path, out: Path, data: Path | None, about: ManifestOptions, weights: WeightOptions, overwrite: bool
+) -> Exported:
     with named_extra():
         from mien_train.bundles.student_weights import export_weights
 
+        told = student_options(weights)
     with ProgressBar() as bar:
         return export_weights(
-            weights,
+            path,
             out,
             told,
-            name=name,
+            name=about.name,
             data_root=data,
-            about_data=about_data,
-            licence=licence,
+            about_data=about.about_data,
+            licence=about.licence,
             command=shlex.join(["mien", *sys.argv[1:]]),
             overwrite=overwrite,
             progress=bar,

@@ -8,16 +8,9 @@ from typing import Annotated
 import typer
 
 from mien.cli.models import BundleArgument, print_checks
-from mien.cli.options import labeled_data
-from mien.cli.weight_options import (
-    ColorOption,
-    MeanOption,
-    ModuleOption,
-    NetworkOption,
-    SizeOption,
-    StdOption,
-    WeightOptions,
-)
+from mien.cli.option_groups import Without, with_groups
+from mien.cli.options import SplitOption, labeled_data
+from mien.cli.weight_options import WeightOptions
 from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
 
@@ -30,7 +23,7 @@ mien trace student.onnx face_expression.pth --data images"""
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=EXAMPLES)(trace)
+    app.command(epilog=EXAMPLES)(with_groups(trace))
 
 
 def trace(
@@ -44,14 +37,10 @@ def trace(
             callback=labeled_data,
         ),
     ],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    *,
+    split: SplitOption = "validation",
     samples: Annotated[int, typer.Option(help="How many pictures to follow.", min=1)] = 200,
-    network: NetworkOption = "",
-    module: ModuleOption = "",
-    size: SizeOption = "",
-    color: ColorOption = None,
-    mean: MeanOption = "",
-    std: StdOption = "",
+    weights: Annotated[WeightOptions, Without("classes")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Compare a bundle with what it was made of, stage by stage, and name the first stage that differs.
@@ -65,7 +54,7 @@ def trace(
     with named_extra():
         from mien_train.bundles.trace import trace as trace_bundle
 
-        told = student_options(WeightOptions(network, module, "", size, color, mean, std))
+        told = student_options(weights)
 
     loaded = load_bundle(bundle)
     checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)

@@ -1,8 +1,9 @@
-"""The sinks of `mien predict` that print: a table, JSON lines, a summary of each video."""
+"""What `mien predict` prints: a table, JSON lines, a summary of each video; at the end the counts and the times."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.cli.output import say, say_row
@@ -10,7 +11,10 @@ from mien.printable import printable
 
 if TYPE_CHECKING:
     from mien.media import Item
+    from mien.model.session import Session
     from mien.records import Failure, FrameReadings, Reading
+    from mien.run import Counts
+    from mien.timing import Stopwatch
 
 NAME_WIDTH = 44
 
@@ -107,3 +111,30 @@ class Summary:
                         f"{t.last_s:7.1f}",
                         err=self._err,
                     )
+
+
+def print_profile(clock: Stopwatch, pictures: int) -> None:
+    """Print where the time went, on stderr."""
+    total = sum(clock.seconds.values())
+    say(f"{'stage':10} {'seconds':>9} {'share':>7} {'ms/picture':>11}", bold=True, err=True)
+    for name, spent in sorted(clock.seconds.items(), key=lambda pair: -pair[1]):
+        share, each = spent / (total or 1), 1000 * spent / max(pictures, 1)
+        say(f"{name:10} {spent:9.2f} {share:7.1%} {each:11.2f}", err=True)
+
+
+def print_counts(counts: Counts, out: Path | None, annotate: Path | None, session: Session) -> None:
+    """Print what a run came to, on stderr."""
+    failed = f", {counts.failed} failed" if counts.failed else ""
+    failed += f", {_count(counts.unread, 'source')} not read" if counts.unread else ""
+    left_out = f", {_count(counts.copies, 'copy', 'copies')} left out" if counts.copies else ""
+    places = "".join(
+        f"; {what} in {place}" for what, place in (("rows", out), ("annotated pictures", annotate)) if place
+    )
+    read = f"{_count(counts.pictures, 'picture')}, {_count(counts.faces, 'face')}"
+    told = session.answer.name and f"; answer {session.answer.name}"
+    told += "" if session.prior.is_training else f"; prior {session.prior}"
+    say(f"{read}{failed}{left_out}{told}{places}", err=True)
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

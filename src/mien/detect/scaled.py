@@ -52,9 +52,9 @@ _log = logging.getLogger("mien")
 class Reach:
     """Sizes that a detector copes with, in pixels of the picture it is given.
 
-    `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a picture much larger than this
-    is searched a second time, shrunk to this longer side, for faces too large for the detector. None: the detector has
-    no upper limit. `small_side`: a picture smaller than this is enlarged to it (0: never).
+    `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a large picture is
+    searched a second time, shrunk to a longer side of this or more, for faces too large for the detector. None: the
+    detector has no upper limit. `small_side`: a picture smaller than this is enlarged to it (0: never).
     """
 
     smallest: float
@@ -62,11 +62,14 @@ class Reach:
     small_side: int = 0
 
 
-NETWORK_REACH = Reach(smallest=20, coarse_side=320, small_side=160)
+NETWORK_REACH = Reach(smallest=20, coarse_side=192, small_side=160)
 """For both networks of the YuNet family; docs/reference/detectors.md has the measurements."""
 
-_COARSE_WORTH = 1.25
-"""A second pass pays when the first picture is larger than the second by more than this factor."""
+COARSE_FROM = 400
+"""A second pass pays when the first picture's longer side is more than this ..."""
+
+COARSE_SHARE = 1 / 3
+"""... and is made at this share of its size: what is too large for the first pass is large enough for the second."""
 
 
 def automatic_min_face(width: int, height: int) -> float:
@@ -192,8 +195,9 @@ class ScaledDetector(ABC):
         self._tell_limit(width, height, scale)
         picture = np.ascontiguousarray(resized(np.ascontiguousarray(image), scale * factor))
         faces = self._found(picture, width, height)
-        coarse = (self._reach.coarse_side or math.inf) / max(picture.shape[:2])
-        if coarse * _COARSE_WORTH < 1:
+        longer = max(picture.shape[:2])
+        if self._reach.coarse_side and longer > COARSE_FROM:
+            coarse = max(self._reach.coarse_side / longer, COARSE_SHARE)
             faces += self._found(resize(picture, *size_for(picture, coarse)), width, height)
         smallest = TOLERANCE * (self._min_face or automatic_min_face(width, height))
         return [face for face in without_duplicates(faces) if _large_and_inside(face, smallest, width, height)]

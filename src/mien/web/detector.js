@@ -11,9 +11,10 @@ import { resize, round } from "./pixels.js";
 
 // The same numbers as in mien/detect/scaled.py and mien/detect/yunet.py.
 const SMALLEST = 20;
-const COARSE_SIDE = 320;
+const COARSE_SIDE = 192;
 const SMALL_SIDE = 160;
-const COARSE_WORTH = 1.25;
+const COARSE_FROM = 400;
+const COARSE_SHARE = 1 / 3;
 const MAX_ENLARGEMENT = 4;
 const MAX_PIXELS = 4_000_000;
 const MAX_SIDE = 16_384;
@@ -127,8 +128,8 @@ export async function detect(pixels, minFace, minScore, network) {
   const { width, height } = pixels;
   const picture = resized(pixels, detectionScale(width, height, minFace));
   const pictures = [picture];
-  const coarse = COARSE_SIDE / Math.max(picture.width, picture.height);
-  if (coarse * COARSE_WORTH < 1) pictures.push(exactly(picture, coarse));
+  const longer = Math.max(picture.width, picture.height);
+  if (longer > COARSE_FROM) pictures.push(exactly(picture, Math.max(COARSE_SIDE / longer, COARSE_SHARE)));
   /** @type {Face[]} */
   const faces = [];
   for (const each of pictures) {

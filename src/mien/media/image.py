@@ -108,8 +108,9 @@ def decode(data: bytes, source: str, limits: Limits = USUAL, reduction: Reductio
     damage = _png_damage(picture, data, source)
     if damage and not limits.truncated:
         raise damage
-    if reduction and not limits.truncated and picture.format in REDUCIBLE:
-        if frame := _reduced(picture, data, source, reduction):
+    reducible = not limits.truncated and picture.format in REDUCIBLE
+    if reduction and reducible and (factor := _factor(picture, reduction)) > 1:
+        if frame := _reduced(picture, data, source, factor):
             yield frame
             return
         picture = _open(data, source, min(limits.max_pixels, HIGHEST_PIXELS))
@@ -136,13 +137,17 @@ def decode(data: bytes, source: str, limits: Limits = USUAL, reduction: Reductio
         )
 
 
-def _reduced(picture: PillowImage.Image, data: bytes, source: str, reduction: Reduction) -> Frame | None:
-    """The picture at a fraction of its size; None where it cannot or need not be shrunk."""
+def _factor(picture: PillowImage.Image, reduction: Reduction) -> int:
+    """By how much the picture is to be shrunk while it is decoded; 1: not at all."""
     width, height = picture.size
     factor = reduction(width, height)
     # A side that the factor does not divide ends in a part of a pixel: a picture that is turned would begin with it.
-    if factor == 1 or (turns(picture) and (width % factor or height % factor)):
-        return None
+    return 1 if factor > 1 and (width % factor or height % factor) and turns(picture) else factor
+
+
+def _reduced(picture: PillowImage.Image, data: bytes, source: str, factor: int) -> Frame | None:
+    """The picture at a fraction of its size; None where the decoder cannot shrink it so."""
+    width, height = picture.size
     picture.draft(None, (width // factor, height // factor))
     if picture.size != (-(-width // factor), -(-height // factor)):
         return None

@@ -41,7 +41,7 @@ def to_bgr(picture: PillowImage.Image) -> Image:
     rows = max(STRIP_PIXELS // picture.width, 1)
     for top in range(0, picture.height, rows):
         bottom = min(top + rows, picture.height)
-        strip = picture.crop((0, top, picture.width, bottom))
+        strip = picture.crop((0, top, picture.width, bottom)) if rows < picture.height else picture
         out[top:bottom] = scale(np.asarray(strip))[..., None] if scale else _strip_to_bgr(picture, strip)
     return np.ascontiguousarray(turn(out)) if turn else out
 
@@ -52,6 +52,8 @@ def turns(picture: PillowImage.Image) -> bool:
 
 
 def _strip_to_bgr(picture: PillowImage.Image, strip: PillowImage.Image) -> Image:
+    if strip.mode == "RGB" and not picture.has_transparency_data:
+        return from_pillow(strip)  # to convert it would copy it
     if picture.has_transparency_data:
         strip.info = picture.info  # a palette's transparency is kept there
         rgba = strip.convert("RGBA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -395,7 +396,7 @@ def test_the_page_is_whole_and_small(tmp_path: Path, tiny_bundle: Bundle):
 
 def test_the_text_says_what_was_not_looked_for(data: Path):
     text = audit_to_text(look(data))
-    assert "10 pictures" in text
+    assert text.startswith(f"{data}: 10 pictures\n")
     assert "face" not in text
     assert json.loads(audit_to_json(look(data)))["faces"] is None
 
@@ -448,3 +449,17 @@ def test_a_pixel_key_knows_shape_and_pixels():
     other = flat.copy()
     other[3, 5, 2] = 1
     assert len({pixel_key(flat), pixel_key(flat.reshape(6, 4, 3)), pixel_key(other)}) == 3
+
+
+def test_one_of_a_kind_and_a_data_set_called_dot_have_their_words(data: Path, monkeypatch: pytest.MonkeyPatch):
+    put(data / "train/sad/twin.png", drawn(6))  # the same pixels as validation/happy/6.png
+    put(data / "train/happy/mirrored.png", np.fliplr(drawn(7)))
+    monkeypatch.chdir(data)
+    found = look(Path())
+    for words in (audit_to_text(found), audit_to_html(found)):
+        assert "1 pair" in words
+        assert "1 picture" in words
+        assert not re.search(r"\b1 (pairs|pictures|times)\b", words)
+    assert audit_to_text(found).startswith("data: 12 pictures\n")
+    assert "<h1>Audit of data</h1>" in audit_to_html(found)
+    assert json.loads(audit_to_json(found))["data"]["path"] == "."

@@ -115,3 +115,23 @@ def test_the_slanted_heads_of_the_matrix_stay_inside(classes: tuple[str, ...]):
     font = ImageFont.load_default(size=11)
     for node in heads:
         assert float(node.get("x", 0)) + font.getlength(node.text or "") * 0.5**0.5 <= charts.WIDTH
+
+
+def test_no_letter_of_an_axis_is_cut():
+    """A title that stands upright needs its ascenders' height left of its baseline, and must not reach the numbers."""
+    truth, probabilities = np.array([0, 1] * 20), np.tile([[0.9, 0.1], [0.4, 0.6]], (20, 1))
+    scores = score(truth, probabilities, ["happy", "sad"], resamples=20)
+    for chart in (
+        charts.reliability(truth, probabilities),
+        charts.confidences(truth, probabilities),
+        charts.precision_recall(truth, probabilities, scores.classes),
+    ):
+        nodes = [node for node in ET.fromstring(chart).iter() if node.tag.endswith("text")]
+        upright = [node for node in nodes if "rotate(-90" in node.get("transform", "")]
+        assert len(upright) == 1
+        baseline, size = float(upright[0].get("x", 0)), float(upright[0].get("font-size", 0))
+        assert baseline - 0.8 * size >= 0
+        for node in nodes:
+            if node.get("text-anchor") == "end" and node.text != "100%":  # that one stands above the title
+                width = ImageFont.load_default(size=11).getlength(node.text or "")
+                assert float(node.get("x", 0)) - width > baseline

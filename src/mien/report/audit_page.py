@@ -12,6 +12,7 @@ from mien.audit import Audit, Group, LabelCheck, Pair, Picture, WrongLabel
 from mien.dataset.fingerprint import TURNS
 from mien.report import charts
 from mien.report.audit_text import doubts, remarks, summary
+from mien.report.evaluation_text import counted, data_name
 from mien.report.html import fill, to_page
 from mien.report.thumbnails import face_url
 
@@ -26,12 +27,12 @@ PATH_LETTERS = 60
 def to_html(audit: Audit) -> str:
     """The page; under 3 MB whatever the data. Pictures it shows are read from their files again."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{row.pictures}</td><td>{escape(row.note)}</td></tr>'
+        f'<tr><th scope="row">{escape(row.name)}<small>{escape(row.note)}</small></th><td>{row.pictures:,}</td></tr>'
         for row in summary(audit)
     )
     body = fill(
         "audit.html",
-        data=audit.data,
+        data=data_name(audit.data),
         pictures=f"{audit.pictures:,}",
         findings=Markup(rows),
         remarks=Markup("".join(f"<li>{escape(line)}</li>" for line in remarks(audit))),
@@ -43,7 +44,7 @@ def to_html(audit: Audit) -> str:
         ),
         sections=Markup("".join(_sections(audit))),
     )
-    return to_page(f"audit of {audit.data}", body)
+    return to_page(f"audit of {data_name(audit.data)}", body)
 
 
 def _sections(audit: Audit) -> Iterator[str]:
@@ -61,10 +62,12 @@ def _sections(audit: Audit) -> Iterator[str]:
     yield _section("Nearly the same in one split", note, inside, "pairs")
     if audit.labels and audit.labels.found:
         yield _doubts(audit.labels, root)
-    yield _section("Blank", "Almost no contrast.", [_Lazy((p,), root) for p in audit.blank], "faces")
+    yield _section("Blank", "Almost no contrast.", [_Lazy((p,), root) for p in audit.blank], "faces named")
     if audit.faces:
         missing = [_Lazy((p,), root) for p in audit.faces.missing]
-        yield _section("No face found", "A hint, not a proof: tight crops are hard to detect in.", missing, "faces")
+        yield _section(
+            "No face found", "A hint, not a proof: tight crops are hard to detect in.", missing, "faces named"
+        )
     if audit.unreadable:
         lines = "".join(f"<li>{escape(u.reason)}</li>" for u in audit.unreadable[:SINGLES_SHOWN])
         more = len(audit.unreadable) - SINGLES_SHOWN
@@ -122,8 +125,8 @@ def _doubts(check: LabelCheck, root: str) -> str:
     for (label, other), positions in doubts(check)[:DOUBTS_SHOWN]:
         faces = "".join(str(_doubt(check.found[i], root)) for i in positions[:FACES_A_DOUBT])
         parts.append(
-            f"<h3>{escape(label)}, or {escape(other)}? <small>{len(positions)} times</small></h3>"
-            f'<div class="faces">{faces}</div>'
+            f"<h3>{escape(label)}, or {escape(other)}? <small>{counted(len(positions), 'time')}</small></h3>"
+            f'<div class="faces named">{faces}</div>'
         )
     return (
         f'<section class="long"><h2>Labels that may be wrong</h2><p>In split {escape(check.split)}, the surest doubts '

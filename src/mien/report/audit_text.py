@@ -9,6 +9,7 @@ from itertools import combinations
 
 from mien._version import __version__
 from mien.audit import Audit, LabelCheck, Pair, Picture
+from mien.report.evaluation_text import counted, data_name
 
 SCHEMA_VERSION = 1
 """Fields may be added within a version; any other change raises it."""
@@ -35,7 +36,7 @@ def summary(audit: Audit) -> list[Finding]:
         rows.append(Finding(f"of {late} that stand in {early} too", audit.repeated(late, early), note))
     torn = [g for g in audit.identical if len(g.labels) > 1]
     rows.append(
-        Finding("identical under different labels", sum(len(g.pictures) for g in torn), f"{len(torn)} pictures")
+        Finding("identical under different labels", sum(len(g.pictures) for g in torn), counted(len(torn), "picture"))
     )
     inside = [p for p in audit.near if len(p.splits) == 1]
     rows.append(_pairs("nearly identical in one split", inside))
@@ -72,7 +73,7 @@ def remarks(audit: Audit) -> list[str]:
 
 def to_text(audit: Audit) -> str:
     """A table of classes, a table of findings, the remarks; lines end with a newline."""
-    lines = [f"{audit.data}: {audit.pictures} pictures", "", *_balance(audit), ""]
+    lines = [f"{data_name(audit.data)}: {counted(audit.pictures, 'picture')}", "", *_balance(audit), ""]
     rows = summary(audit)
     width = max(len(row.name) for row in rows)
     lines += [f"{'pictures ...':{width}}  {'found':>6}"]
@@ -123,8 +124,9 @@ def to_json(audit: Audit) -> str:
 
 
 def _pairs(name: str, pairs: list[Pair]) -> Finding:
-    note = f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}"
-    return Finding(name, len({p.sample.path for pair in pairs for p in (pair.first, pair.second)}), note)
+    return Finding(
+        name, len({p.sample.path for pair in pairs for p in (pair.first, pair.second)}), counted(len(pairs), "pair")
+    )
 
 
 def _balance(audit: Audit) -> Iterator[str]:

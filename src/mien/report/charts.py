@@ -113,8 +113,8 @@ def confidences(truth: metrics.Truth, probabilities: metrics.Probabilities) -> s
         text(_x(share), top + _PLOT_HEIGHT + 18, f"{share:.0%}", anchor="middle", size=11)
         for share in (0, 0.25, 0.5, 0.75, 1)
     ]
-    parts.append(text(_LEFT + _SIDE / 2, top + _PLOT_HEIGHT + 36, "confidence", anchor="middle"))
-    parts.append(text(12, top + _PLOT_HEIGHT / 2, "samples", anchor="middle", size=12, rotate=-90))
+    parts.append(text(_LEFT + _SIDE / 2, top + _PLOT_HEIGHT + 36, "confidence", anchor="middle", size=11))
+    parts.append(text(10, top + _PLOT_HEIGHT / 2, "samples", anchor="middle", size=11, rotate=-90))
     parts.append(text(_LEFT, _TOP + 10, f"right: {sum(up):,} (upward)", fill=BLUE, weight="600"))
     parts.append(text(_LEFT, _TOP + 28, f"wrong: {sum(down):,} (downward)", fill="#A84A00", weight="600"))
     return svg(top + _PLOT_HEIGHT + 42, "Confidence of right and wrong answers", parts)
@@ -239,8 +239,8 @@ def _axes(x_name: str, y_name: str) -> Iterator[str]:
         yield text(_LEFT - 6, _y(share) + 4, f"{share:.0%}", anchor="end", size=11)
         yield text(_x(share), _TOP + _PLOT_HEIGHT + 16, f"{share:.0%}", anchor="middle", size=11)
     middle = _TOP + _PLOT_HEIGHT / 2
-    yield text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 34, x_name, anchor="middle")
-    yield f'<g transform="translate(9 {middle}) rotate(-90)">{text(0, 0, y_name, anchor="middle")}</g>'
+    yield text(_LEFT + _SIDE / 2, _TOP + _PLOT_HEIGHT + 34, x_name, anchor="middle", size=11)
+    yield text(10, middle, y_name, anchor="middle", size=11, rotate=-90)
 
 
 def _x(share: float) -> float:

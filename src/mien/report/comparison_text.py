@@ -12,7 +12,7 @@ from mien.measure.evaluate import Evaluation
 from mien.measure.intervals import LEVEL, Estimate
 from mien.measure.scores import ClassScores
 from mien.measure.significance import SIGNIFICANCE, ClassDifference
-from mien.report.evaluation_text import interval, percent
+from mien.report.evaluation_text import data_name, interval, percent
 
 SCHEMA_VERSION = 1
 """Fields may be added within a version; any other change raises it."""
@@ -229,7 +229,8 @@ def _heading(comparison: Comparison) -> Iterator[str]:
     width = max(len(a.title), len(b.title))
     yield f"A  {a.title:{width}}  sha256 {a.model_sha256[:12]}"
     yield f"B  {b.title:{width}}  sha256 {b.model_sha256[:12]}"
-    yield f"on {comparison.difference.samples} pictures of {a.data}, split {a.split}: {', '.join(comparison.classes)}"
+    samples, classes = comparison.difference.samples, ", ".join(comparison.classes)
+    yield f"on {samples} pictures of {data_name(a.data)}, split {a.split}: {classes}"
 
 
 def _totals(comparison: Comparison) -> Iterator[str]:

@@ -12,7 +12,7 @@ from mien.measure.human_scale import PANELS, HumanScale
 from mien.measure.scores import Scores
 from mien.report import charts
 from mien.report import thumbnails as faces
-from mien.report.evaluation_text import course_lines, data_name, gap_sentence, interval, percent, remarks
+from mien.report.evaluation_text import counted, course_lines, data_name, gap_sentence, interval, percent, remarks
 from mien.report.html import fill, to_page
 
 MANY = 5
@@ -69,7 +69,8 @@ def _human(human: HumanScale) -> str:
     repeats = ", without those that repeat in training" if human.without_repeats else ""
     return (
         f'<dl class="key">{key}</dl><section><h2>Against people</h2><p>How often one further person says the same, on '
-        f"{human.count:,} pictures with votes{repeats}.</p><table><tbody>{cells}</tbody></table></section>"
+        f"{human.count:,} pictures with votes{repeats}.</p>"
+        f"<table class='narrow'><tbody>{cells}</tbody></table></section>"
     )
 
 
@@ -139,7 +140,7 @@ def _face(evaluation: Evaluation, position: int) -> str:
 
 def _mistakes(evaluation: Evaluation) -> str:
     sections = [
-        f"<h3>{escape(truth)} taken for {escape(predicted)} <small>{count} times</small></h3>"
+        f"<h3>{escape(truth)} taken for {escape(predicted)} <small>{counted(count, 'time')}</small></h3>"
         f'<div class="faces">{"".join(_face(evaluation, i) for i in positions)}</div>'
         for truth, predicted, count, positions in faces.confident_mistakes(evaluation)
     ]

@@ -141,6 +141,11 @@ def data_name(path: str) -> str:
     return path if path.strip("./\\") else Path(path).resolve().name or path
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 pair`, `1,200 pairs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(value: float) -> str:
     """`12.34%`, or `undefined`."""
     return "undefined" if math.isnan(value) else f"{value:.2%}"

@@ -17,6 +17,7 @@ from mien.errors import OutputError
 from mien.files import write_text
 from mien.output.files import check_free
 from mien.records import UNSURE_BELOW, Failure, FrameReadings
+from mien.report.evaluation_text import counted
 from mien.report.html import fill, read_part, to_page
 from mien.report.timeline_svg import (
     COLUMNS,
@@ -76,7 +77,7 @@ def to_html(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
         lanes=Markup("".join(_lane(timeline, lane) for lane in choice.lanes)),
         brief=Markup(_brief(timeline, choice)),
         notes=Markup(" ".join(_text(line) for line in notes(timeline, choice._replace(brief=[]), timeline.step_s))),
-        totals_note=f" Of the {_count(len(drawn), 'track')} that are drawn." if choice.left_out else "",
+        totals_note=f" Of the {counted(len(drawn), 'track')} that are drawn." if choice.left_out else "",
         totals=Markup(_totals(timeline, numbers)),
         episodes_note=_episodes_note(timeline),
         episodes=Markup(_episodes(timeline, numbers)),
@@ -158,7 +159,7 @@ def _lane(timeline: Timeline, lane: Lane) -> str:
     digits = _digits(timeline)
     times = f"{clock_time(lane.first_s, digits)}–{clock_time(lane.last_s, digits)}"
     own = timeline.episodes_of(lane)
-    about = _text(f"Track {lane.track}, {times}, {_count(len(own), 'episode')}")
+    about = _text(f"Track {lane.track}, {times}, {counted(len(own), 'episode')}")
     return (
         f'<div class="lane" id="track-{lane.track}"><div class="who">{face}<span><b>track </b>{lane.track}'
         f'<small>{times}</small></span></div><div class="time"><svg viewBox="0 0 {COLUMNS} 100" '
@@ -182,7 +183,7 @@ def _tag(timeline: Timeline, episode: Episode) -> str:
 def _brief(timeline: Timeline, choice: Choice) -> str:
     if not choice.brief:
         return ""
-    tracks = _count(len(choice.brief), "track")
+    tracks = counted(len(choice.brief), "track")
     return (
         f"<details><summary>{tracks} followed for less than {choice.limit_s:.3g} s</summary>"
         f"{''.join(_lane(timeline, lane) for lane in choice.brief)}</details>"
@@ -241,7 +242,7 @@ def _packed(values: NDArray[Any]) -> str:
 def _about(timeline: Timeline) -> str:
     digits = _digits(timeline)
     span = f"{clock_time(timeline.start_s, digits)} to {clock_time(timeline.end_s, digits)}"
-    return f"{span}, {_count(len(timeline.lanes), 'track')}, {_count(len(timeline.episodes), 'episode')}."
+    return f"{span}, {counted(len(timeline.lanes), 'track')}, {counted(len(timeline.episodes), 'episode')}."
 
 
 def _digits(timeline: Timeline) -> int:
@@ -271,7 +272,7 @@ def _totals(timeline: Timeline, drawn: set[int]) -> str:
             )
     missing = len(timeline.lanes) - len(lines)
     note = (
-        f"<p>{_count(missing, 'track')} of {len(timeline.lanes)} {'is' if missing == 1 else 'are'} not in this table: "
+        f"<p>{counted(missing, 'track')} of {len(timeline.lanes)} {'is' if missing == 1 else 'are'} not in this table: "
         "without an episode, or not drawn.</p>"
         if missing
         else ""
@@ -328,7 +329,3 @@ def _swatch(timeline: Timeline, label: str) -> str:
 
 def _text(text: str) -> str:
     return escape(clean(text))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

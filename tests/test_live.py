@@ -19,7 +19,7 @@ from mien.cli import live_view
 from mien.detect import StubDetector
 from mien.errors import MediaError
 from mien.live import Live, Moment, open_live, paced
-from mien.media.latest_frame import Newest
+from mien.media.frame_thread import FrameThread
 from mien.model.bundle import Bundle
 from mien.pipeline import Recognizer
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image, Reading
@@ -61,7 +61,7 @@ class Slow:
             yield frame(i, i / 10)
 
     def detect(self, image: Image) -> list[Face]:
-        assert isinstance(self.newest, Newest)
+        assert isinstance(self.newest, FrameThread)
         for _ in range(5):
             self.clock.now += 0.1
             arrived = self.newest.arrived
@@ -74,7 +74,7 @@ class Slow:
 def test_a_slow_reader_drops_frames_and_does_not_fall_behind(tiny_bundle: Bundle):
     clock = Clock()
     slow = Slow(clock, 31)
-    with closing(Newest(slow.frames(), clock=clock)) as slow.newest:
+    with closing(FrameThread(slow.frames(), clock=clock)) as slow.newest:
         live = Live(Recognizer(tiny_bundle.path, slow), slow.newest, clock=clock)
         moments = [m for m in live.run() if isinstance(m, Moment)]
     assert [m.result.frame.index for m in moments] == [0, 5, 10, 15, 20, 25, 30]
@@ -108,7 +108,7 @@ class Told:
 
 def told(script: list[dict[int, float]]) -> tuple[list[Moment], Live]:
     items = (frame(i, i / 10) for i in range(len(script)))
-    with closing(Newest(items, keep=len(script))) as newest:  # type: ignore[arg-type]
+    with closing(FrameThread(items, keep=len(script))) as newest:  # type: ignore[arg-type]
         live = Live(Told(script), newest)  # type: ignore[arg-type]
         return [m for m in live.run() if isinstance(m, Moment)], live
 
@@ -154,7 +154,7 @@ def test_it_ends_on_time_even_if_nothing_more_comes():
         clock.now += 1.0
         return True
 
-    with closing(Newest(items(), clock=clock, stop=over.set)) as newest:
+    with closing(FrameThread(items(), clock=clock, stop=over.set)) as newest:
         live = Live(Told([{1: 1.0}]), newest, seconds=3.0, clock=clock, idle=idle)  # type: ignore[arg-type]
         assert len(list(live.run())) == 1
     assert calls == [0.0, 1.0, 2.0]
@@ -168,7 +168,7 @@ def test_a_closed_window_ends_it():
         yield frame(0, 0.0)
         over.wait(20)
 
-    with closing(Newest(items(), stop=over.set)) as newest:
+    with closing(FrameThread(items(), stop=over.set)) as newest:
         assert len(list(Live(Told([{}]), newest, idle=lambda: False).run())) == 1  # type: ignore[arg-type]
 
 

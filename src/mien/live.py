@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mien.errors import MediaError
 from mien.media import Clip, list_items, read_item
-from mien.media.latest_frame import Newest
+from mien.media.frame_thread import FrameThread
 from mien.media.stream_reader import Feed
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings, Reading
@@ -87,7 +87,7 @@ class Live:
     def __init__(
         self,
         recognizer: Recognizer,
-        newest: Newest,
+        newest: FrameThread,
         *,
         detect_every: int = 1,
         seconds: float | None = None,
@@ -201,7 +201,7 @@ class Live:
             labels.add(episode.label)
 
 
-def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.monotonic) -> Newest:
+def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.monotonic) -> FrameThread:
     """Begin to read a source; only the newest frame waits. A recording is played at its own pace.
 
     Args:
@@ -222,14 +222,14 @@ def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.
     stopped = threading.Event()
     if item.address is None:
         frames = paced(_moving(read_item(item, clip=clip)), stopped.wait, clock)
-        return Newest(frames, clock=clock, stop=stopped.set)
+        return FrameThread(frames, clock=clock, stop=stopped.set)
     feed = Feed(item.address, clip, clock=clock)
 
     def stop() -> None:
         stopped.set()
         feed.stop()
 
-    return Newest(paced(iter(feed), stopped.wait, clock, lambda: feed.recording), clock=clock, stop=stop)
+    return FrameThread(paced(iter(feed), stopped.wait, clock, lambda: feed.recording), clock=clock, stop=stop)
 
 
 def paced(

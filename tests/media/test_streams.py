@@ -30,7 +30,7 @@ from mien.media import Clip, list_items, open_sources, read_video
 from mien.media import camera as cameras
 from mien.media import stream_reader as feeds
 from mien.media.connection import Broken, Connection, Shot
-from mien.media.latest_frame import Newest
+from mien.media.frame_thread import FrameThread
 from mien.media.stream_address import shown, stem
 from mien.media.stream_reader import Feed, Patience
 from mien.media.timestamps import JUMP_S, Timeline
@@ -636,7 +636,7 @@ def frames(count: int) -> Iterator[Frame | Failure]:
         yield Frame(PICTURE, "x", i, i / 10)
 
 
-def settled(newest: Newest, arrived: int) -> None:
+def settled(newest: FrameThread, arrived: int) -> None:
     while newest.arrived < arrived:
         time.sleep(0.001)
 
@@ -647,7 +647,7 @@ def test_only_the_newest_waits_and_failures_are_never_dropped():
         yield Failure("x", 3, "damaged")
         yield from frames(4)
 
-    with closing(Newest(items(), keep=2)) as newest:  # type: ignore[arg-type]
+    with closing(FrameThread(items(), keep=2)) as newest:  # type: ignore[arg-type]
         settled(newest, 7)
         found = list(newest)
     assert [type(i) for i in found] == [Failure, Frame, Frame]
@@ -656,7 +656,7 @@ def test_only_the_newest_waits_and_failures_are_never_dropped():
 
 
 def test_where_nothing_may_be_dropped_the_thread_waits():
-    with closing(Newest(frames(50), keep=2, drop=lambda: False)) as newest:  # type: ignore[arg-type]
+    with closing(FrameThread(frames(50), keep=2, drop=lambda: False)) as newest:  # type: ignore[arg-type]
         assert [i.index for i in newest if isinstance(i, Frame)] == list(range(50))
     assert newest.dropped == 0
 
@@ -666,7 +666,7 @@ def test_an_error_comes_after_what_came_before_it():
         yield from frames(2)
         raise MediaError("lost")
 
-    with closing(Newest(items(), keep=5)) as newest:  # type: ignore[arg-type]
+    with closing(FrameThread(items(), keep=5)) as newest:  # type: ignore[arg-type]
         taken = iter(newest)
         assert [next(taken).index, next(taken).index] == [0, 1]  # type: ignore[union-attr]
         with pytest.raises(MediaError, match="lost"):
@@ -675,7 +675,7 @@ def test_an_error_comes_after_what_came_before_it():
 
 def test_leaving_off_ends_the_thread_even_in_a_wait():
     feed = Feed("rtsp://live", patience=Patience(first_s=60.0), connect=lambda: Script(0.0, Broken("gone")))
-    newest = Newest(iter(feed), stop=feed.stop)
+    newest = FrameThread(iter(feed), stop=feed.stop)
     assert newest.take(5.0)
     newest.close()
     assert "read newest" not in {t.name for t in threading.enumerate()}

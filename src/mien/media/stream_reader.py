@@ -13,7 +13,7 @@ from logging import getLogger
 from mien.errors import MediaError
 from mien.media.checks import MAX_PIXELS
 from mien.media.connection import Broken, Connect, Connection
-from mien.media.latest_frame import Newest
+from mien.media.frame_thread import FrameThread
 from mien.media.stream_address import is_camera, shown
 from mien.media.timestamps import Timeline
 from mien.media.video import AHEAD, WHOLE, Clip, Moments
@@ -189,7 +189,7 @@ def read_live(address: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) ->
     left out, and a warning is logged at the end.
     """
     feed = Feed(address, clip, max_pixels)
-    newest = Newest(iter(feed), keep=AHEAD, drop=lambda: not feed.recording, stop=feed.stop)
+    newest = FrameThread(iter(feed), keep=AHEAD, drop=lambda: not feed.recording, stop=feed.stop)
     with closing(newest):
         try:
             yield from newest

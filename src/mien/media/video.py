@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from queue import Full, Queue
 from typing import Any
 
 import numpy as np
 
 from mien.errors import MediaError, reason
 from mien.media.checks import MAX_PIXELS
+from mien.media.frame_thread import FrameThread, never
 from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
 
@@ -82,7 +81,10 @@ def read_video(source: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) ->
         raise MediaError(f"{source}: cannot be read as a video ({ffmpeg_reason(error)})") from error
     with closing(container):
         track = find_track(av, container, source, max_pixels)
-        yield from _ahead(decode_track(av, container, track, source, clip, max_pixels))
+        items = decode_track(av, container, track, source, clip, max_pixels)
+        # The container is closed after the thread has ended: it decodes from it.
+        with closing(FrameThread(items, keep=AHEAD, drop=never, leave_s=None)) as frames:
+            yield from frames
 
 
 def find_track(av: Any, container: Any, source: str, max_pixels: int) -> Any:
@@ -108,7 +110,7 @@ def find_track(av: Any, container: Any, source: str, max_pixels: int) -> Any:
 
 def decode_track(
     av: Any, container: Any, track: Any, source: str, clip: Clip, max_pixels: int
-) -> Iterator[Frame | Failure]:
+) -> Generator[Frame | Failure]:
     """The wanted frames of one track that has an end; see `read_video`."""
     base = float(track.time_base)
     first_s = (track.start_time or 0) * base
@@ -168,37 +170,6 @@ def declared(container: Any, track: Any) -> float:
     if track.duration:
         return float(track.duration * track.time_base)
     return float(container.duration or 0) / 1e6
-
-
-def _ahead(items: Iterator[Frame | Failure]) -> Iterator[Frame | Failure]:
-    """Make the items in another thread, at most `AHEAD` of them before they are asked for."""
-    queue: Queue[Frame | Failure | BaseException | None] = Queue(AHEAD)
-    stop = threading.Event()
-
-    def put(item: Frame | Failure | BaseException | None) -> bool:
-        while not stop.is_set():
-            with suppress(Full):
-                queue.put(item, timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            if all(put(item) for item in items):
-                put(None)
-        except BaseException as error:  # whatever it is belongs to the reader
-            put(error)
-
-    thread = threading.Thread(target=work, name="decode", daemon=True)
-    thread.start()
-    try:
-        while (item := queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
 
 
 def pyav() -> Any:

@@ -1,4 +1,4 @@
-"""A thread that reads ahead, and leaves out what comes too fast."""
+"""The one thread that reads frames ahead: it waits for its reader, or keeps only the newest of what is live."""
 
 from __future__ import annotations
 
@@ -22,17 +22,23 @@ class Arrival:
     at_s: float
 
 
-class Newest:
-    """Reads frames in a thread of its own and keeps the newest few; iterate over it, or ask with `take`.
+def never() -> bool:
+    """For `FrameThread`: no frame may be left out."""
+    return False
+
+
+class FrameThread:
+    """Reads frames in a thread of its own and holds the next few; iterate over it, or ask with `take`.
 
     Failures are never left out, and the order is kept.
 
     Args:
         items: read, and closed, in the thread.
         keep: so many frames wait at most.
-        drop: whether the oldest frame makes way for a new one; else the thread waits until there is room.
+        drop: whether the oldest frame makes way for a new one; else the thread waits until there is room (`never`).
         clock: seconds, that never go back.
         stop: called before the thread is waited for, to end a wait in `items`.
+        leave_s: how long to wait for the thread at the end; None: until it ends, as where it uses what is closed then.
 
     Attributes:
         arrived, dropped: how many frames have come, and how many of these were left out.
@@ -47,14 +53,16 @@ class Newest:
         drop: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         stop: Callable[[], None] = lambda: None,
+        leave_s: float | None = LEAVE_S,
     ) -> None:
         self.arrived = self.dropped = 0
         self._items, self._keep, self._drop, self._clock, self._stop = items, keep, drop, clock, stop
+        self._leave_s = leave_s
         self._waiting: deque[Arrival] = deque()
         self._changed = threading.Condition()
         self._closed = self._over = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="read newest", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="read frames", daemon=True)
         self._thread.start()
 
     @property
@@ -91,7 +99,7 @@ class Newest:
             self._closed = True
             self._changed.notify_all()
         self._stop()
-        self._thread.join(LEAVE_S)
+        self._thread.join(self._leave_s)
 
     def _work(self) -> None:
         try:
@@ -109,10 +117,14 @@ class Newest:
         with self._changed:
             is_frame = isinstance(arrival.item, Frame)
             self.arrived += is_frame
-            while is_frame and not self._closed and self._frames() >= self._keep:
+            while not self._closed:
                 if self._drop():
+                    if not is_frame or self._frames() < self._keep:
+                        break
                     self._waiting.remove(next(each for each in self._waiting if isinstance(each.item, Frame)))
                     self.dropped += 1
+                elif len(self._waiting) < self._keep:
+                    break
                 else:
                     self._changed.wait()
             if not self._closed:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import BundleError, MienError, OutputError, reason
-from mien.files import make_folder, replacing, write_bytes, write_text
+from mien.errors import BundleError, DatasetError, MienError, OutputError, reason
+from mien.files import creating_folder, make_folder, replacing, write_bytes, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):
@@ -90,3 +90,42 @@ def test_folders_are_made(tmp_path: Path):
 )
 def test_the_reason_of_an_error_is_never_empty(error: BaseException, words: str):
     assert reason(error) == words
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path):
+    def stopped() -> None:
+        with creating_folder(tmp_path / "a") as begun:
+            (begun / "half").write_text("x")
+            assert not (tmp_path / "a").exists()
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        stopped()
+    assert not list(tmp_path.iterdir())
+    with creating_folder(tmp_path / "a") as begun:
+        (begun / "whole").write_text("x")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a/whole").read_text() == "x"
+
+
+def test_a_folder_that_another_process_made_meanwhile_stays(tmp_path: Path):
+    with creating_folder(tmp_path / "a") as begun:
+        (begun / "file").write_text("second")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a/file").write_text("first")
+    assert (tmp_path / "a/file").read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_and_what_it_left_of_others_stays(tmp_path: Path):
+    for name in (".a.0123.partial", ".b.0123.partial", "a[x].0123"):
+        (tmp_path / name).mkdir()
+    with creating_folder(tmp_path / "a"):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.0123.partial", "a", "a[x].0123"]
+
+
+def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="cannot be made"), creating_folder(tmp_path / "file" / "a", DatasetError):
+        pass

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -53,6 +54,53 @@ def replacing(path: Path, error: type[MienError] = OutputError) -> Generator[Pat
                 temporary.unlink(missing_ok=True)
     except OSError as problem:
         raise error(f"{path}: cannot be written ({reason(problem)})") from problem
+
+
+@contextmanager
+def partial_folder(path: Path, error: type[MienError] = OutputError) -> Generator[Path]:
+    """Give a new folder beside `path`, on the same disk, to fill and to move from; it is removed at the end.
+
+    When the with-block succeeds, folders that killed processes have left for the same `path` are removed, too.
+
+    Args:
+        path: may be there or not.
+        error: what is raised where the system refuses.
+
+    Raises:
+        MienError: of the type `error`: the folder cannot be made, or the block ended in an `OSError`.
+    """
+    begun = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    make_folder(begun, error)
+    try:
+        yield begun
+        for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+    except OSError as problem:
+        raise error(f"{problem.filename or path}: cannot be written ({reason(problem)})") from problem
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+@contextmanager
+def creating_folder(path: Path, error: type[MienError] = OutputError) -> Generator[Path]:
+    """Give a folder to fill, and move it to `path` at the end of the with-block: `path` is whole or not there.
+
+    If another process has put a folder there meanwhile, that one stays: both were to make the same.
+
+    Args:
+        path: not there yet.
+        error: what is raised where the system refuses.
+
+    Raises:
+        MienError: of the type `error`: the folder cannot be made or moved.
+    """
+    with partial_folder(path, error) as begun:
+        yield begun
+        try:
+            begun.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
 
 
 def is_stream(path: Path) -> bool:

@@ -24,8 +24,8 @@ from mien.dataset.folders import VOTES_FILE
 from mien.dataset.labels import canonical
 from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
-from mien.errors import DatasetError, Remedy, reason
-from mien.files import replacing
+from mien.errors import DatasetError, Remedy
+from mien.files import partial_folder, replacing
 from mien.progress import SILENT, Progress
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -97,20 +97,13 @@ def import_fer2013(
             "it",
             Remedy.OVERWRITE,
         )
-    begun = out.with_name(f"{out.name}.importing")
-    try:
-        shutil.rmtree(begun, ignore_errors=True)
-        begun.mkdir(parents=True)
+    with partial_folder(out, DatasetError) as begun:
         report = _Import(pixels_csv, votes_csv, begun, wanted, by_votes).run(progress)
         for old in held:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
         out.mkdir(exist_ok=True)
         for made in sorted(begun.iterdir()):
             made.rename(out / made.name)
-    except OSError as error:
-        raise DatasetError(f"{error.filename or out}: cannot be written ({reason(error)})") from error
-    finally:
-        shutil.rmtree(begun, ignore_errors=True)
     return report
 
 

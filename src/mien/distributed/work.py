@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -19,6 +17,7 @@ from mien._version import __version__
 from mien.batch import Job
 from mien.distributed.stores import open_store
 from mien.errors import BundleMismatch, StoreError
+from mien.files import make_folder, write_bytes
 from mien.model.bundle import load_bundle
 from mien.pipeline import Recognizer
 
@@ -146,15 +145,8 @@ def _fetch(out: str, sha256: str, path: Path) -> None:
         raise StoreError(f"{out}: the run's file {path.name} ({sha256}) is gone; plan the run again") from None
     if (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise BundleMismatch(f"{out}/{FILES}/{sha256}: the file was altered: found sha256 {found}; plan the run again")
-    temporary = path.with_name(f".{secrets.token_hex(6)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)  # noqa: PTH105 - several workers may do it at once; each has the same bytes
-    except OSError as error:
-        raise StoreError(f"{path}: the model cannot be kept here ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent, StoreError)
+    write_bytes(path, data, StoreError)  # several workers may do it at once; each has the same bytes
 
 
 def _plain(value: object) -> Any:

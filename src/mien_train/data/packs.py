@@ -21,7 +21,7 @@ from mien.checked_json import read_checked_json, write_checked_json
 from mien.dataset import Sample, Split, check_training_data, exclude, open_dataset
 from mien.dataset.fingerprint import pixel_key
 from mien.errors import DatasetError, MediaError, TrainingError, reason
-from mien.files import make_folder, replacing
+from mien.files import creating_folder, make_folder, replacing
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec, InputSpec
@@ -178,7 +178,7 @@ def pack(split: Split, target: InputSpec, cache: Path, progress: Progress = SILE
 def _read_pack(folder: Path) -> dict[str, Any] | None:
     """What a pack says of itself; None if there is none, or a damaged one, which is removed."""
     about, images = folder / "pack.json", folder / "images.npy"
-    if not about.exists():
+    if not folder.exists():
         return None
     try:
         found = read_checked_json(about)
@@ -206,13 +206,18 @@ def _crc(path: Path) -> int:
 
 
 def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Progress) -> None:
-    # Beside its place: another process may be at the same, and a third read what the first has made.
-    begun = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(begun, ignore_errors=True)
-    make_folder(begun, TrainingError)
+    make_folder(folder.parent, TrainingError)
+    with creating_folder(folder, TrainingError) as begun:
+        about = _write_images(split, target, begun / "images.npy", progress)
+        about["images_crc32"] = _crc(begun / "images.npy")
+        write_checked_json(begun / "pack.json", about, TrainingError)
+
+
+def _write_images(split: Split, target: InputSpec, path: Path, progress: Progress) -> dict[str, object]:
+    """Decode into the file `path`; the result says which samples stand there, and what failed."""
     shape = (len(split), target.height, target.width, target.channels)
-    images = np.lib.format.open_memmap(begun / "images.npy", "w+", np.uint8, shape)
-    _reserve(begun / "images.npy")
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    _reserve(path)
     rows: list[int] = []
     keys: list[str] = []
     failed: list[str] = []
@@ -227,23 +232,11 @@ def _write_pack(split: Split, target: InputSpec, folder: Path, progress: Progres
             keys.append(pixel_key(frame.pixels))
         progress.update(f"decoding {split.name}", i + 1, len(split))
     if not rows:
-        shutil.rmtree(begun, ignore_errors=True)
         raise DatasetError(
             f"{split.root}, split {split.name}: none of {len(split)} pictures can be read; the first: {failed[0]}"
         )
-    images.flush()
-    del images  # an open file cannot be moved everywhere
-    try:
-        about = {"rows": rows, "keys": keys, "failed": failed, "images_crc32": _crc(begun / "images.npy")}
-        write_checked_json(begun / "pack.json", about, TrainingError)
-        if folder.exists() and not (folder / "pack.json").exists():
-            shutil.rmtree(folder)
-        begun.replace(folder)
-    except OSError as error:
-        if not (folder / "pack.json").exists():
-            raise TrainingError(f"{folder}: cannot be written ({reason(error)})") from error
-    for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a slower process, or of one that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    images.flush()  # and closed here: an open file cannot be moved everywhere
+    return {"rows": rows, "keys": keys, "failed": failed}
 
 
 def _reserve(path: Path) -> None:
@@ -257,7 +250,6 @@ def _reserve(path: Path) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return  # a file system that cannot do so
         size = path.stat().st_size / 1e6
-        shutil.rmtree(path.parent, ignore_errors=True)
         raise DatasetError(f"{path.parent.parent}: no room for {size:.0f} MB of pictures ({reason(error)})") from error
 
 

@@ -17,29 +17,20 @@ pytest.importorskip("torch")
 if not Path("/proc/self/task").exists():
     pytest.skip("finds the workers in /proc", allow_module_level=True)
 
+import torch
+
+from mien.errors import TrainingError
+from mien_train.data.packs import load_training_data
+from mien_train.data.tensors import input_spec
 from mien_train.recipe import parse_recipe
 from mien_train.run.folder import read_history
+from mien_train.run.process_group import Group
+from mien_train.run.trainer import Trainer
 from tests.training.test_train import squares, train
 
+# No normalizations, of which each process would have its own, and pictures as they are: so two compute what one does.
 RECIPE = """
-epochs = 15
-size = 16
-batch_size = 16
-learning_rate = 0.05
-warmup_epochs = 0.5
-ema_decay = 0.9
-[network]
-widths = [8, 16]
-blocks = [1, 1]
-dropout = 0.0
-[augment]
-erase_share = 0
-brightness = 0.05
-contrast = 0.1
-"""
-
-EXACT = """
-epochs = 2
+epochs = 6
 color = "rgb"
 batch_size = 16
 learning_rate = 0.05
@@ -71,51 +62,39 @@ def start(data: Path, out: Path, recipe: str, *options: str) -> subprocess.Popen
     )
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return squares(tmp_path_factory.mktemp("squares"))
+def test_two_processes_learn_what_one_does_even_after_a_kill(tmp_path: Path):
+    data = squares(tmp_path / "squares", per_class=16)
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(data, one, parse_recipe(tomli.loads(RECIPE), "recipe"))
 
-
-def test_a_run_whose_worker_was_killed_goes_on_from_its_checkpoint(data: Path, tmp_path: Path):
-    run = tmp_path / "run"
-    process = start(data, run, RECIPE)
+    process = start(data, two, RECIPE)
     deadline = time.monotonic() + 60
-    while not (run / "checkpoint.pt").exists() and time.monotonic() < deadline:
+    while not (two / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
     process.communicate(timeout=100)
     assert process.returncode != 0
-    done = len(read_history(run))
-    assert 1 <= done < 15
+    assert 1 <= len(read_history(two)) < 6
 
-    again = start(data, run, RECIPE)
+    again = start(data, two, RECIPE)
     said, _ = again.communicate(timeout=100)
     assert again.returncode == 0, said
-    history = read_history(run)
-    assert [e.epoch for e in history] == list(range(1, 16))  # none lost, none twice
-    assert history[-1].validation_accuracy > 0.9  # as one process reaches: tests/test_train.py
-    assert json.loads((run / "run.json").read_text())["processes"] == 2
-    assert (run / "weights.pt").exists()
+    history = read_history(two)
+    assert [e.epoch for e in history] == list(range(1, 7))  # none lost, none twice
+    for a, b in zip(read_history(one), history, strict=True):
+        assert b.learning_rate == a.learning_rate
+        digits = 1e-3 if a.epoch <= 2 else 1e-2  # sums in another order: the difference grows with the steps
+        assert b.train_loss == pytest.approx(a.train_loss, rel=digits)
+        assert b.validation_loss == pytest.approx(a.validation_loss, rel=digits)
+    assert history[-1].train_loss < 0.9 * history[0].train_loss
+    assert json.loads((two / "run.json").read_text())["processes"] == 2
+    assert (two / "weights.pt").exists()
     assert said.count("next: mien export") == 1  # one process speaks for both
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path):
-    """To the last digits, in a network without normalizations (each process has its own) on pictures as they are."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    data = squares(tmp_path / "squares", per_class=16)
-    train(data, one, parse_recipe(tomli.loads(EXACT), "recipe"))
-    said, _ = (process := start(data, two, EXACT)).communicate(timeout=100)
-    assert process.returncode == 0, said
-    for a, b in zip(read_history(one), read_history(two), strict=True):
-        assert b.learning_rate == a.learning_rate
-        assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
-        assert b.validation_loss == pytest.approx(a.validation_loss, rel=1e-3)
-    assert read_history(one)[1].train_loss != read_history(one)[0].train_loss
-
-
-def test_a_batch_that_does_not_divide_is_refused_by_all(data: Path, tmp_path: Path):
-    process = start(data, tmp_path / "run", RECIPE.replace("batch_size = 16", "batch_size = 15"))
-    said, _ = process.communicate(timeout=100)
-    assert process.returncode != 0
-    assert "batch_size 15 does not divide among 2 processes; choose a multiple of 2" in said
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path):
+    recipe = parse_recipe(tomli.loads(RECIPE.replace("batch_size = 16", "batch_size = 15")), "recipe")
+    data = load_training_data(squares(tmp_path / "squares", per_class=16), input_spec(recipe), tmp_path / "cache")
+    with pytest.raises(TrainingError, match="batch_size 15 does not divide among 2 processes; choose a multiple of 2"):
+        Trainer(recipe, data, Group(1, 2, torch.device("cpu")))

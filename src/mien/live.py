@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mien.errors import MediaError
 from mien.media import Clip, list_items, read_item
+from mien.media.checks import USUAL, Limits
 from mien.media.frame_thread import FrameThread
 from mien.media.stream_reader import Feed
 from mien.pipeline import Recognizer
@@ -201,13 +202,16 @@ class Live:
             labels.add(episode.label)
 
 
-def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.monotonic) -> FrameThread:
+def open_live(
+    source: str, *, seconds: float | None = None, clock: Clock = time.monotonic, limits: Limits = USUAL
+) -> FrameThread:
     """Begin to read a source; only the newest frame waits. A recording is played at its own pace.
 
     Args:
         source: a camera or stream, see `mien.media.stream_address`, or a video file.
         seconds: end after so many seconds of it.
         clock: seconds, that never go back.
+        limits: a larger frame is refused.
 
     Raises:
         MediaError: another source than these.
@@ -221,9 +225,9 @@ def open_live(source: str, *, seconds: float | None = None, clock: Clock = time.
     item, clip = items[0], Clip(end_s=seconds)
     stopped = threading.Event()
     if item.address is None:
-        frames = paced(_moving(read_item(item, clip=clip)), stopped.wait, clock)
+        frames = paced(_moving(read_item(item, limits=limits, clip=clip)), stopped.wait, clock)
         return FrameThread(frames, clock=clock, stop=stopped.set)
-    feed = Feed(item.address, clip, clock=clock)
+    feed = Feed(item.address, clip, clock=clock, max_pixels=limits.max_pixels)
 
     def stop() -> None:
         stopped.set()

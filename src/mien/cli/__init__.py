@@ -84,10 +84,11 @@ def main() -> None:
     """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for some, it would read all that is installed
     prepare_terminal()
+    app = command_line(sys.argv[1:])
     try:
-        command_line(sys.argv[1:])()
+        app()
     except MienError as error:
-        tell(worded(error))
+        tell(worded(error, _options(app, sys.argv[1:])))
         sys.exit(2)
     except Interrupted as interrupted:
         tell(str(interrupted))
@@ -98,3 +99,11 @@ def main() -> None:
         tell(f"{error.filename or 'output'}: {reason(error)}")
         leave_stdout()
         sys.exit(2)
+
+
+def _options(app: typer.Typer, arguments: Sequence[str]) -> set[str]:
+    """The options of the command that the arguments name."""
+    command: Any = typer.main.get_command(app)
+    for argument in arguments:
+        command = getattr(command, "commands", {}).get(argument, command)
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

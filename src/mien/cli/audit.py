@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.option_groups import AnswerOptions, LimitOptions, Without, with_groups
-from mien.cli.options import MODEL_HELP, MOST_THREADS, LabeledDataArgument, UnsealedOption, registered
+from mien.cli.options import MODEL_HELP, MOST_THREADS, LabeledDataArgument, UnsealedOption, open_bundle, registered
 from mien.cli.output import name_items, say_passed_over, say_text, write_file
 from mien.cli.progress import ProgressBar
 from mien.printable import escaped
@@ -105,13 +105,12 @@ def audit(
     from mien.audit import audit as look
     from mien.dataset import open_splits
     from mien.detect import default_detector_name, make_detector
-    from mien.model.bundle import load_bundle
     from mien.model.session import Session
 
     mix = answers.expected_mix()
     splits = open_splits(data)
     say_passed_over(splits)
-    bundle = load_bundle(model, unsealed=unsealed) if labels else None
+    bundle = open_bundle(model, unsealed) if labels else None
     session = Session(bundle, threads, answer=answers.answer, prior=mix) if bundle else None
     with ProgressBar() as bar:
         found = look(

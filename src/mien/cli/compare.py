@@ -20,6 +20,7 @@ from mien.cli.options import (
     SplitOption,
     ThreadsOption,
     UnsealedOption,
+    open_bundle,
     registered,
 )
 from mien.cli.output import name_items, say_passed_over, say_text, write_charts
@@ -51,13 +52,12 @@ class PairedAnswerOptions:
 
     def session(self, model: str, *, is_b: bool, threads: int, unsealed: bool) -> Session:
         """One of the two models, ready to answer."""
-        from mien.model.bundle import load_bundle
         from mien.model.prior import as_prior
         from mien.model.session import Session
 
         answer = (self.answer_b if is_b else None) or self.answer
         prior = (self.prior_b if is_b else None) or self.prior
-        bundle = load_bundle(model, unsealed=unsealed)
+        bundle = open_bundle(model, unsealed)
         return Session(bundle, threads, answer=answer, prior=as_prior(prior, self.prior_strength))
 
 

@@ -20,6 +20,7 @@ from mien.cli.options import (
     SplitOption,
     ThreadsOption,
     UnsealedOption,
+    open_bundle,
 )
 from mien.cli.output import name_items, say_passed_over, say_text, write_charts
 from mien.cli.progress import ProgressBar
@@ -125,12 +126,11 @@ def evaluate(
     """
     from mien.detect import make_detector
     from mien.measure.evaluate import evaluate as measure
-    from mien.model.bundle import load_bundle
     from mien.model.session import Session
 
     labeled, train = pictures.open(data, split)
     with bundle_of(model, weights, labeled.classes) as path, ProgressBar() as bar:
-        bundle = load_bundle(path, unsealed=unsealed)
+        bundle = open_bundle(path, unsealed)
         result = measure(
             Session(bundle, threads, answer=answers.answer, prior=answers.expected_mix(), device=device),
             labeled,

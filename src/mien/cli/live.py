@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.option_groups import AnswerOptions, DetectorOptions, with_groups
-from mien.cli.options import TIME, DeviceOption, ModelOption, ThreadsOption
+from mien.cli.option_groups import AnswerOptions, DetectorOptions, LimitOptions, Without, with_groups
+from mien.cli.options import TIME, DeviceOption, ModelOption, ThreadsOption, UnsealedOption, open_bundle
 from mien.cli.options import seconds as parse_seconds
 from mien.cli.output import say
 
@@ -48,12 +48,14 @@ def live(
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")
     ] = False,
     model: ModelOption = "default",
+    unsealed: UnsealedOption = False,
     answers: AnswerOptions,
     detectors: DetectorOptions,
     device: DeviceOption = "auto",
     detect_every: Annotated[
         int, typer.Option(help="Look for faces in every n-th frame, and follow their motion in between.", min=1)
     ] = 1,
+    limits: Annotated[LimitOptions, Without("max_bytes"), Without("truncated")],
     threads: ThreadsOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
 ) -> None:
@@ -73,14 +75,14 @@ def live(
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
     recognizer = Recognizer(
-        model, detectors.make(device), threads=threads, answer=answers.answer, prior=answers.prior,
+        open_bundle(model, unsealed), detectors.make(device), threads=threads, answer=answers.answer, prior=answers.prior,
         prior_strength=answers.prior_strength, device=device,
     )  # fmt: skip
     pane = Window() if window else None
     lost = False
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(out, recognizer.classes, overwrite=overwrite)) if out else None
-        newest = stack.enter_context(closing(open_live(source, seconds=seconds)))
+        newest = stack.enter_context(closing(open_live(source, seconds=seconds, limits=limits.limits())))
         idle = pane.is_open if pane else lambda: True
         reading = Live(recognizer, newest, detect_every=detect_every, seconds=seconds, idle=idle)
         view = make_view(reading, source, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import MODEL_HELP, DeviceOption, UnsealedOption, registered
+from mien.cli.options import MODEL_HELP, DeviceOption, UnsealedOption, open_bundle, registered
 from mien.cli.output import say, say_json, say_text
 
 if TYPE_CHECKING:
@@ -34,10 +34,9 @@ def verify(
 
     Exit code: 0 all is well, 2 a check failed.
     """
-    from mien.model.bundle import load_bundle
     from mien.model.verify_apart import verify_apart
 
-    loaded = load_bundle(bundle, unsealed=unsealed)
+    loaded = open_bundle(bundle, unsealed)
     print_checks(loaded, verify_apart(loaded, device), as_json=as_json)
 
 
@@ -59,6 +58,5 @@ def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> N
 
 def show(bundle: BundleArgument = "default", unsealed: UnsealedOption = False) -> None:
     """Print a bundle's manifest as JSON."""
-    from mien.model.bundle import load_bundle
 
-    say_text(load_bundle(bundle, unsealed=unsealed).manifest.to_json() + "\n")
+    say_text(open_bundle(bundle, unsealed).manifest.to_json() + "\n")

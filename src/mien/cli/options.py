@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.output import tell
 from mien.errors import DatasetError, RegistryError
 
 if TYPE_CHECKING:
+    from mien.model.bundle import Bundle
     from mien.registry import Registry
 
 
@@ -196,6 +198,26 @@ BundleOutOption = Annotated[Path, typer.Option("--out", help="Bundle to write (.
 UnsealedOption = Annotated[
     bool, typer.Option("--unsealed", help="Take a bundle that carries a manifest and has lost its seal.")
 ]
+
+
+def open_bundle(model: str, unsealed: bool) -> Bundle:
+    """A model, and a line on stderr if nothing shows whether it was altered.
+
+    Raises:
+        MienError: see `mien.model.bundle.load_bundle`.
+    """
+    from mien.model.bundle import load_bundle
+
+    bundle = load_bundle(model, unsealed=unsealed)
+    tell_seal(bundle, model)
+    return bundle
+
+
+def tell_seal(bundle: Bundle, model: str) -> None:
+    """Say so on stderr if a bundle was taken without its seal."""
+    if not bundle.vouched:
+        tell(f"{model}: no seal, taken as it is (--unsealed): nothing shows whether it was altered")
+
 
 TIME = "TIME"
 

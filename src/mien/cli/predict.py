@@ -16,6 +16,7 @@ from mien.cli.options import (
     ThreadsOption,
     UnsealedOption,
     seconds,
+    tell_seal,
 )
 from mien.cli.output import tell
 from mien.cli.predict_sinks import (
@@ -157,8 +158,7 @@ def predict(
             tell(f"{results.out} is complete; nothing is left to do")
             print_counts(run.counts, results.file, results.annotate, session)
             raise typer.Exit(run.counts.exit_code)
-        if not session.bundle.vouched:
-            tell(f"{model}: no seal, taken as it is (--unsealed): nothing shows whether it was altered")
+        tell_seal(session.bundle, model)
         sinks = add_sinks(run, results, video, running)
         before = run.counts.pictures
         long = len(items) > FEW or any(item.is_video for item in items)

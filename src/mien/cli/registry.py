@@ -72,8 +72,10 @@ def add(
     from mien.errors import RegistryError
     from mien.model.bundle import load_bundle
     from mien.model.verify_apart import verify_apart
+    from mien.registry.checks import require_seal
 
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle, unsealed=True)  # `require_seal` says why it is not taken
+    require_seal(loaded)
     failed = [f"{check.name}: {check.detail}" for check in verify_apart(loaded) if check.passed is False]
     if failed:
         raise RegistryError(f"{loaded.path} is not added: {'; '.join(failed)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mien.errors import MienError, Remedy
 
@@ -13,7 +13,7 @@ OPTIONS = {
     Remedy.NAME: "--name",
     Remedy.OUT: "--out",
     Remedy.OVERWRITE: "--overwrite",
-    Remedy.UNSEALED: "--unsealed",
+    Remedy.UNSEALED: "or take it as it is: --unsealed",
     Remedy.PRUNE: "--prune",
     Remedy.REGISTRY: "--registry",
     Remedy.RESUME: "--resume",
@@ -24,9 +24,13 @@ OPTIONS = {
 }
 
 
-def worded(error: MienError) -> str:
-    """What the error says, and the options that help: "FILE: exists already; ... or replace it (--overwrite)"."""
-    return with_options(str(error), error.remedies)
+def worded(error: MienError, options: Collection[str] | None = None) -> str:
+    """What the error says, and the options that help: "FILE: exists already; ... or replace it (--overwrite)".
+
+    `options` are those of the command that failed, for no other is of use to its caller; None: all that there are.
+    """
+    known = [one for one in error.remedies if options is None or OPTIONS[one].rpartition(" ")[2] in options]
+    return with_options(str(error), known)
 
 
 def with_options(text: str, remedies: Sequence[Remedy]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.option_groups import AnswerOptions, DetectorOptions, Without, with_groups
-from mien.cli.options import DeviceOption
+from mien.cli.options import DeviceOption, UnsealedOption
 from mien.cli.output import say
 from mien.errors import ServeError
 
@@ -79,6 +79,7 @@ def serve(
         list[str] | None,
         typer.Option("--model", help="Bundled name, .onnx file, NAME@production or NAME@3; may be given again."),
     ] = None,
+    unsealed: UnsealedOption = False,
     answers: AnswerOptions,
     listening: ListenOptions,
     load: LoadOptions,
@@ -125,6 +126,7 @@ def serve(
             min_score=detectors.min_score,
             turned=detectors.turned,
             device=device,
+            unsealed=unsealed,
             registry=source.registry,
             files=source.files,
             poll_s=source.poll,

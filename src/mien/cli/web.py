@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.option_groups import AnswerOptions, with_groups
-from mien.cli.options import MODEL_HELP, registered
+from mien.cli.options import MODEL_HELP, UnsealedOption, open_bundle, registered
 from mien.cli.output import say
 
 
@@ -24,12 +24,14 @@ def web(
         str,
         typer.Option("--model", help=f"What visitors' browsers run. {MODEL_HELP}", callback=registered),
     ] = "default",
+    unsealed: UnsealedOption = False,
     answers: AnswerOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in the folder.")] = False,
 ) -> None:
     """Write the page as static files that any web server can host; pictures are read in the visitor's browser."""
     from mien.web.export import write_site
 
-    written = write_site(out, model=model, answer=answers.answer, prior=answers.expected_mix(), overwrite=overwrite)
+    bundle = open_bundle(model, unsealed)
+    written = write_site(out, model=bundle, answer=answers.answer, prior=answers.expected_mix(), overwrite=overwrite)
     size = sum(path.stat().st_size for path in written) / 1e6
     say(f"{len(written)} files, {size:.1f} MB, in {out}; README.txt there says which headers to send")

@@ -92,6 +92,11 @@ class Bundle:
         """Whether a seal shows that nothing was altered, or it is somebody else's model, which never had one."""
         return self.sealed or MANIFEST_KEY not in onnxfile.metadata(self.model, str(self.path))
 
+    @property
+    def ours(self) -> bool:
+        """Whether it came with mien."""
+        return self.path in map(_bundled_path, BUNDLED)
+
 
 def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = False) -> Bundle:
     """Load a bundled model by name, or any model by path.
@@ -112,7 +117,7 @@ def load_bundle(name: str | os.PathLike[str] = "default", *, unsealed: bool = Fa
     if not (bundle.vouched or unsealed):
         raise BundleMismatch(
             f"{path}: it carries a manifest and no seal, so that nothing shows whether it was altered; take a fresh "
-            "copy, or ask for it unsealed",
+            "copy",
             Remedy.UNSEALED,
         )
     return bundle
@@ -177,7 +182,7 @@ def _read(path: Path, most: int) -> bytes:
 
 def _resolve(name: str | os.PathLike[str]) -> Path:
     if isinstance(name, str) and (bundled := FORMER_NAMES.get(name, name)) in BUNDLED:
-        return Path(str(resources.files("mien") / "weights" / BUNDLED[bundled]))
+        return _bundled_path(bundled)
     path = Path(name)
     if not path.exists():
         raise RegistryError(
@@ -185,6 +190,10 @@ def _resolve(name: str | os.PathLike[str]) -> Path:
             ".onnx file"
         )
     return path
+
+
+def _bundled_path(name: str) -> Path:
+    return Path(str(resources.files("mien") / "weights" / BUNDLED[name]))
 
 
 def _numbers(probabilities: NDArray[np.float32]) -> list[list[float]]:

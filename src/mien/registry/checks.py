@@ -10,7 +10,7 @@ from mien.detect import Detector
 from mien.errors import MienError, RegistryError
 from mien.model.bundle import Bundle
 from mien.model.session import Session
-from mien.model.verify import verify_bundle
+from mien.model.verify_apart import verify_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def check_candidate(
         DatasetError: `data` fits neither model.
     """
     try:
-        checks = [Outcome(c.name, c.passed, c.detail) for c in verify_bundle(candidate, threads)]
+        checks = [Outcome(c.name, c.passed, c.detail) for c in verify_once(candidate)]
     except MienError as error:
         return (Outcome("graph", False, str(error)),)
     if current is not None:
@@ -53,6 +53,19 @@ def check_candidate(
         if data is not None:
             checks.append(_check_not_worse(candidate, current, data, detector, threads))
     return tuple(checks)
+
+
+def require_seal(bundle: Bundle) -> None:
+    """Refuse a bundle without a seal.
+
+    Raises:
+        RegistryError: it has none.
+    """
+    if not bundle.sealed:
+        raise RegistryError(
+            f"{bundle.path}: expected a sealed bundle, as `mien export` writes; this file carries no seal, so that "
+            "later changes to it would not show"
+        )
 
 
 def require(checks: Sequence[Outcome], what: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mien.errors import RegistryError, reason
 from mien.folders import data_folder
 from mien.model.bundle import Bundle, read_bundle
 from mien.registry import database
+from mien.registry.checks import require_seal
 from mien.registry.database import Conflict, Database, aliases, events, versions
 from mien.registry.files import FileStore
 from mien.registry.reference import Reference, check_name
@@ -44,11 +45,7 @@ class Registry:
         Raises:
             RegistryError: a bundle without a seal, a name that no model may have, or nothing can be stored.
         """
-        if not bundle.sealed:
-            raise RegistryError(
-                f"{bundle.path}: expected a sealed bundle, as `mien export` writes; this file carries no seal, so "
-                "later changes to it would not show"
-            )
+        require_seal(bundle)
         name = check_name(name or bundle.manifest.name, "model")
         sha256 = self._files.add(bundle.model)
         for _ in range(TRIES - 1):

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mien.errors import MienError, RegistryError
 from mien.model.bundle import Bundle, read_bundle
-from mien.model.verify import verify_bundle
+from mien.model.verify_apart import verify_once
 from mien.serve.bodies import parse_json, read_body
 from mien.serve.problems import RequestProblem
 from mien.serve.routes import about_slot
@@ -210,7 +210,7 @@ def _checked(data: bytes) -> Bundle:
         )
     bundle = read_bundle(data, path)
     try:
-        failed = [f"{check.name}: {check.detail}" for check in verify_bundle(bundle, 1) if check.passed is False]
+        failed = [f"{check.name}: {check.detail}" for check in verify_once(bundle) if check.passed is False]
     except MienError as error:
         failed = [str(error)]
     if failed:

@@ -45,6 +45,7 @@ class ServeOptions:
             `mien.Recognizer`. A model that has no such answer does not serve.
         detector, min_face, min_score, turned: see `mien.detect.make_detector`; detector "" takes the default one.
         device: what computes; see `mien.model.device`.
+        unsealed: serve a file that carries a manifest and has lost its seal; the registry's always carry one.
         registry, files: see `mien.registry.open_registry`.
         poll_s: how often the registry is asked whether an alias moved, seconds.
         drain_s: how long `ready` answers 503 before the server stops to listen, seconds.
@@ -73,6 +74,7 @@ class ServeOptions:
     min_score: float | None = None
     turned: bool = False
     device: str = "auto"
+    unsealed: bool = False
     registry: str = ""
     files: str = ""
     poll_s: float = 2.0

@@ -227,7 +227,7 @@ class Service:
         from pathlib import Path
 
         if "@" not in model or Path(model).exists():
-            return FileSource(model)
+            return FileSource(model, unsealed=self.options.unsealed)
         return RegistrySource(self.open_registry(), model)
 
     def open_registry(self) -> Registry:

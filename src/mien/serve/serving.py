@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,8 @@ from mien.errors import BundleError
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer, Manifest
 from mien.model.prior import Prior
-from mien.model.verify import verify_bundle
+from mien.model.verify import Check, verify_bundle
+from mien.model.verify_apart import verify_once
 from mien.pipeline import Recognizer
 from mien.serve.reader import DetectorChoice, Reader
 from mien.serve.wishes import Wish
@@ -89,19 +90,21 @@ def load_serving(
 ) -> Serving:  # fmt: skip
     """Verify a bundle, replay its golden vectors, open its sessions, and warm them up.
 
+    A process of its own runs a stranger's graph first: one without end, or that takes all memory, must not end the
+    server.
+
     Raises:
         BundleError: a check failed, the model does not answer, or lacks the answer wanted; says which and why.
         DatasetError: the prior does not go with the answer's classes.
         DetectorError: the detector cannot be used here.
         DeviceError: the device cannot.
     """
+    if not bundle.ours:
+        _require(verify_once(bundle), name, version)
     model = Recognizer(
         bundle, detector.make(), threads=1, max_pixels=max_pixels, answer=answer, prior=prior, device=detector.device
     )
-    checks = verify_bundle(bundle, 1, detector.device, session=model.session)
-    failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
-    if failed:
-        raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")
+    _require(verify_bundle(bundle, 1, detector.device, session=model.session), name, version)
     # A session with one thread runs in the thread that calls it, so that the workers can share it.
     readers = deque(Reader(model, detector) for _ in range(workers))
     for reader in readers:
@@ -109,3 +112,9 @@ def load_serving(
     manifest = bundle.manifest
     digest = hashlib.sha256(bundle.model).hexdigest()
     return Serving(name, version, digest, manifest, manifest.answer(answer), prior or Prior(), readers)
+
+
+def _require(checks: Sequence[Check], name: str, version: int) -> None:
+    failed = [f"{check.name}: {check.detail}" for check in checks if check.passed is False]
+    if failed:
+        raise BundleError(f"{name}@{version} does not verify: {'; '.join(failed)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,9 @@ from mien.model.bundle import BUNDLED, Bundle, load_bundle
 
 if TYPE_CHECKING:
     from mien.registry import Registry
+
+
+_log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +61,22 @@ class FileSource:
 
     follows = False
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._bundle = load_bundle(model)
+    def __init__(self, model: str, *, unsealed: bool = False) -> None:
+        self._model, self._unsealed = model, unsealed
+        self._bundle = self._read()
         self._sha256 = hashlib.sha256(self._bundle.model).hexdigest()
         self._version = 1
         self.name = model if model in BUNDLED else self._bundle.manifest.name
 
+    def _read(self) -> Bundle:
+        bundle = load_bundle(self._model, unsealed=self._unsealed)
+        if not bundle.vouched:
+            _log.warning("%s: no seal, taken as it is: nothing shows whether it was altered", self._model)
+        return bundle
+
     def wanted(self) -> Mapping[str, Wanted]:
         """See `Source`."""
-        bundle = load_bundle(self._model)
+        bundle = self._read()
         sha256 = hashlib.sha256(bundle.model).hexdigest()
         if sha256 != self._sha256:
             self._bundle, self._sha256, self._version = bundle, sha256, self._version + 1

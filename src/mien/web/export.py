@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mien.errors import OutputError, Remedy
 from mien.files import make_folder, replacing
+from mien.model.bundle import Bundle
 from mien.model.prior import Prior
 from mien.web.site import HEADERS, has_device_mode, page_files
 
@@ -16,14 +17,14 @@ _LAST = ("site.json", "index.html")
 
 
 def write_site(
-    out: Path, *, model: str | os.PathLike[str] = "default", answer: str | None = None, prior: Prior | None = None,
-    overwrite: bool = False,
+    out: Path, *, model: str | os.PathLike[str] | Bundle = "default", answer: str | None = None,
+    prior: Prior | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Write the page into a folder.
 
     Args:
         out: a folder that does not exist or is empty; with `overwrite`, files in it are replaced.
-        model: the bundle that the page reads faces with, by name or path.
+        model: the bundle that the page reads faces with, or its name or path.
         answer, prior: which of its answers the page gives, and the mix of classes to expect.
         overwrite: whether `out` may hold files already.
 

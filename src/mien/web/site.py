@@ -82,7 +82,7 @@ def page_files(
     *,
     server: bool,
     on_device: bool = True,
-    model: str | os.PathLike[str] = "default",
+    model: str | os.PathLike[str] | Bundle = "default",
     answer: str | None = None,
     prior: Prior | None = None,
 ) -> dict[str, Path | bytes]:
@@ -91,7 +91,7 @@ def page_files(
     Args:
         server: whether the same server answers `v1/read`; without it the page reads pictures on the device alone.
         on_device: whether the page may read pictures on the device, where its files are there.
-        model: the bundle that the browser runs, by name or path.
+        model: the bundle that the browser runs, or its name or path.
         answer: which of its answers the page gives; None: its default.
         prior: the mix of classes to expect; None: that of the training.
 
@@ -103,7 +103,8 @@ def page_files(
     device: dict[str, object] | None = None
     device_files: dict[str, Path | bytes] = {}
     if on_device and has_device_mode():
-        device, device_files = _device(load_bundle(model), answer, prior or Prior())
+        bundle = model if isinstance(model, Bundle) else load_bundle(model)
+        device, device_files = _device(bundle, answer, prior or Prior())
     versions = {name: _version(content) for name, content in device_files.items()}
     site = {
         "version": __version__,

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.option_groups import with_groups
-from mien.cli.options import BundleOutOption, OverwriteOutOption, PriorStrengthOption, registered_path
+from mien.cli.options import (
+    BundleOutOption,
+    OverwriteOutOption,
+    PriorStrengthOption,
+    UnsealedOption,
+    open_bundle,
+    registered_path,
+)
 from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import WeightOptions, height_width, names, numbers
@@ -101,6 +108,7 @@ class PlainOptions:
     answer: Annotated[
         str | None, typer.Option("--answer", help="Which answer a plain ONNX file gives.", rich_help_panel=PLAIN)
     ] = None
+    unsealed: UnsealedOption = False
 
     @property
     def is_wanted(self) -> bool:
@@ -183,13 +191,11 @@ def export(
 
 
 def _export_plain(model: str, out: Path, plain: PlainOptions, weights: WeightOptions, overwrite: bool) -> None:
-    from mien.model.bundle import load_bundle
-
     prior = plain.expected_mix()
     with named_extra():
         from mien_train.bundles.plain_onnx import export_plain
 
-    bundle = load_bundle(model)
+    bundle = open_bundle(model, plain.unsealed)
     if plain.target:
         wanted = _format_of_target(plain.target, bundle, weights, prior)
         chosen = bundle.manifest.label_answer

@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.models import BundleArgument, print_checks
 from mien.cli.option_groups import Without, with_groups
-from mien.cli.options import SplitOption, labeled_data
+from mien.cli.options import SplitOption, UnsealedOption, labeled_data, open_bundle
 from mien.cli.weight_options import WeightOptions
 from mien_train.cli.export import student_options
 from mien_train.cli.extras import named_extra
@@ -41,6 +41,7 @@ def trace(
     split: SplitOption = "validation",
     samples: Annotated[int, typer.Option(help="How many pictures to follow.", min=1)] = 200,
     weights: Annotated[WeightOptions, Without("classes")],
+    unsealed: UnsealedOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Compare a bundle with what it was made of, stage by stage, and name the first stage that differs.
@@ -48,14 +49,13 @@ def trace(
     Exit code: 0 all stages agree, 2 one differs.
     """
     from mien.dataset import open_dataset
-    from mien.model.bundle import load_bundle
-    from mien.model.verify import verify_bundle
+    from mien.model.verify_apart import verify_apart
 
     with named_extra():
         from mien_train.bundles.trace import trace as trace_bundle
 
         told = student_options(weights)
 
-    loaded = load_bundle(bundle)
-    checks = verify_bundle(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)
+    loaded = open_bundle(bundle, unsealed)
+    checks = verify_apart(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)
     print_checks(loaded, checks, as_json=as_json)

@@ -124,6 +124,7 @@ def _train(
     group.decide(lambda: claim(run, recipe, data, initial, teachers, notes))
     if group.first:
         _mention_unread(data)
+        _mention_repeats(data)
         _mention_few(data)
     try:
         people = np.mean([load_soft_targets(path, data.train) for path in stored], axis=0) if stored else None
@@ -163,6 +164,11 @@ def _mention_unread(data: TrainingData) -> None:
             len(unread),
             unread[0],
         )
+
+
+def _mention_repeats(data: TrainingData) -> None:
+    if repeats := len(data.train.labels) - len(data.train_rows):
+        _log.warning("%d training pictures stand in validation too, pixel for pixel, and are left out", repeats)
 
 
 def _mention_few(data: TrainingData) -> None:

@@ -88,10 +88,7 @@ class Trainer:
         self.recipe, self.data, self.views, self.group = recipe, data, views, group
         self.steps = len(data.train_rows) // recipe.batch_size
         if not self.steps:
-            raise TrainingError(
-                f"{len(data.train_rows)} training pictures do not fill one batch of {recipe.batch_size}; lower "
-                "batch_size"
-            )
+            raise TrainingError(_too_few(data, recipe.batch_size))
         if recipe.batch_size % group.size:
             raise TrainingError(
                 f"batch_size {recipe.batch_size} does not divide among {group.size} processes; choose a multiple of "
@@ -351,3 +348,10 @@ def sampling_chances(labels: np.ndarray, balance: float) -> np.ndarray:
     """
     chances = (np.bincount(labels).clip(1).astype(float) ** -balance)[labels]
     return chances / chances.sum()
+
+
+def _too_few(data: TrainingData, batch: int) -> str:
+    left, repeats = len(data.train_rows), len(data.train.labels) - len(data.train_rows)
+    without = f" without the {repeats} that stand in validation too" if repeats else ""
+    remedy = "lower batch_size" if left > 1 else "expected other pictures in training than in validation"
+    return f"{left} training pictures{without} do not fill one batch of {batch}; {remedy}"

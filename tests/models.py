@@ -62,6 +62,32 @@ def tiny_golden(size: int = 48) -> Golden:
     return Golden(crops, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
+def endless_onnx() -> bytes:
+    """As `tiny_onnx`, but it counts to 2 ** 62 before it answers."""
+    model = onnx.load_model_from_string(tiny_onnx())
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["was"], ["is"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("was", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("is", TensorProto.FLOAT, None),
+        ],
+    )
+    last = model.graph.node[-1]
+    last.input[0] = "counted"
+    model.graph.node.insert(
+        len(model.graph.node) - 1, helper.make_node("Loop", ["often", "true", "logits"], ["counted"], body=body)
+    )
+    model.graph.initializer.append(helper.make_tensor("often", TensorProto.INT64, [], [2**62]))
+    model.graph.initializer.append(helper.make_tensor("true", TensorProto.BOOL, [], [True]))
+    return model.SerializeToString()
+
+
 def two_answers_onnx(size: int = 48) -> bytes:
     """As `tiny_onnx`, with a second answer, `fer2013`, whose logits are the first's negated."""
     model = onnx.load_model_from_string(tiny_onnx(size=size))

@@ -75,8 +75,8 @@ def live(
     if seconds is not None and seconds <= 0:
         raise typer.BadParameter(f"expected --seconds above 0, found {seconds:g}")
     recognizer = Recognizer(
-        open_bundle(model, unsealed), detectors.make(device), threads=threads, answer=answers.answer, prior=answers.prior,
-        prior_strength=answers.prior_strength, device=device,
+        open_bundle(model, unsealed), detectors.make(device), threads=threads, answer=answers.answer,
+        prior=answers.prior, prior_strength=answers.prior_strength, device=device,
     )  # fmt: skip
     pane = Window() if window else None
     lost = False

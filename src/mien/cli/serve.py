@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.option_groups import AnswerOptions, DetectorOptions, Without, with_groups
-from mien.cli.options import DeviceOption, UnsealedOption
+from mien.cli.options import DeviceOption, MaxPixelsOption, UnsealedOption
 from mien.cli.output import say
 from mien.errors import ServeError
 
@@ -53,7 +53,7 @@ class LoadOptions:
     queue: Annotated[int, typer.Option(help="Pictures that may wait; 0: 8 for each worker.", min=0)] = 0
     timeout: Annotated[float, typer.Option(help="Answer 504 after this many seconds.", min=0.1)] = 10.0
     max_body: Annotated[float, typer.Option(help="Largest body, MiB.", min=0.01)] = 32.0
-    max_pixels: Annotated[float, typer.Option(help="Largest picture, megapixels.", min=0.001)] = 50.0
+    max_pixels: MaxPixelsOption = 50.0
 
 
 @dataclass(frozen=True)

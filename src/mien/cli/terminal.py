@@ -33,6 +33,7 @@ def prepare_terminal() -> None:
     if not sys.warnoptions and os.environ.get("PYTHONWARNINGS", "ignore") == "ignore":
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"  # in the processes that we start, too
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it finds wrong in a picture is told by our errors
     logging.lastResort = logging.NullHandler()
     ours = logging.getLogger("mien")
     if not any(isinstance(handler, _Told) for handler in ours.handlers):

@@ -6,6 +6,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from mien.media.checks import (
 )
 from mien.media.formats import is_heif
 from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr, turns
+from mien.media.tiff_errors import strict_tiff
 from mien.records import Frame, Image, Reduced
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -208,7 +210,8 @@ def _image(picture: PillowImage.Image, data: bytes, truncated: bool, note: str) 
 def _strict(picture: PillowImage.Image, data: bytes) -> Image:
     begun = _partial.uses
     deep = deep_image(picture, data)
-    image = deep if deep is not None else to_bgr(picture)
+    with strict_tiff() if picture.format == "TIFF" else nullcontext():
+        image = deep if deep is not None else to_bgr(picture)
     if begun == _partial.uses and not _partial.lock.locked():
         return image
     with _partial.lock:  # another thread let Pillow pass over what is missing meanwhile

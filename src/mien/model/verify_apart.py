@@ -20,20 +20,21 @@ MEMORY_BYTES = 4_000_000_000
 
 
 def verify_apart(
-    bundle: Bundle, device: str = "cpu", *, time_s: float = TIME_S, memory_bytes: int = MEMORY_BYTES
+    bundle: Bundle, device: str = "cpu", *, time_s: float | None = None, memory_bytes: int = MEMORY_BYTES
 ) -> tuple[Check, ...]:
     """Like `verify_bundle`, with a bound on time and memory.
 
     Args:
         bundle: what is checked.
         device: see `verify_bundle`.
-        time_s: seconds until it is ended.
+        time_s: seconds until it is ended; None: `TIME_S`.
         memory_bytes: what the process may take.
 
     Raises:
         BundleError: as `verify_bundle`; it does not end in time, or ends the process that runs it.
         DeviceError: the device cannot be used.
     """
+    time_s = TIME_S if time_s is None else time_s
     context = get_context("spawn")  # a forked one would share threads and locks
     mine, its = context.Pipe(duplex=False)
     bound = memory_bytes + 8 * len(bundle.model) if parse_device(device) == CPU else 0

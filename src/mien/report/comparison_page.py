@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from html import escape
+from collections.abc import Mapping
 
 import numpy as np
 from markupsafe import Markup
@@ -15,12 +13,10 @@ from mien.measure.metrics import Truth
 from mien.report import charts
 from mien.report.comparison_text import NO_FACE, class_rows, p_text, plain, remarks, signed, totals, verdict
 from mien.report.evaluation_text import data_name, interval, percent
-from mien.report.html import fill, to_page
+from mien.report.html import KeyFigures, fill, to_page, typeset
 from mien.report.thumbnails import face_url
 
 KINDS_SHOWN, FACES_SHOWN = 30, 36
-
-MINUS = "\N{MINUS SIGN}"
 
 
 def to_html(comparison: Comparison) -> str:
@@ -28,7 +24,7 @@ def to_html(comparison: Comparison) -> str:
     a, b, found = comparison.a, comparison.b, comparison.difference
     name_a, name_b = model_names(comparison)
     body = fill(
-        "comparison.html",
+        "comparison/page.html",
         a=name_a,
         b=name_b,
         sha256_a=a.model_sha256[:12],
@@ -37,11 +33,11 @@ def to_html(comparison: Comparison) -> str:
         split=a.split,
         samples=f"{found.samples:,}",
         classes=", ".join(comparison.classes),
-        verdict=typeset(verdict(comparison)),
-        key_figures=Markup(_key_figures(comparison)),
-        remarks=Markup("".join(f"<li>{escape(typeset(line))}</li>" for line in remarks(comparison))),
-        totals=Markup(_totals(comparison)),
-        counts=Markup(_counts(comparison)),
+        verdict=verdict(comparison),
+        figures=_key_figures(comparison),
+        remarks=remarks(comparison),
+        totals=totals(comparison),
+        found=found,
         chart=Markup(
             charts.differences(
                 [(c.name, c.support, c.recall) for c in found.classes],
@@ -49,13 +45,13 @@ def to_html(comparison: Comparison) -> str:
                 (f"A better: {name_a}", f"B better: {name_b}"),
             )
         ),
-        per_class=Markup(_per_class(comparison)),
-        disagreeing=f"{sum(d.count for d in found.disagreements):,} of {found.samples:,}",
-        disagreements=Markup(_disagreements(comparison)),
-        only_a=f"{found.only_a:,}",
-        only_b=f"{found.only_b:,}",
-        faces_a=Markup("".join(_face(comparison, i) for i in one_sided(comparison, "A")) or "<p>None.</p>"),
-        faces_b=Markup("".join(_face(comparison, i) for i in one_sided(comparison, "B")) or "<p>None.</p>"),
+        per_class=class_rows(comparison),
+        disagreeing=sum(d.count for d in found.disagreements),
+        disagreements=found.disagreements[:KINDS_SHOWN],
+        rarer=len(found.disagreements) - KINDS_SHOWN,
+        no_face=NO_FACE,
+        faces_a=[_face(comparison, i) for i in one_sided(comparison, "A")],
+        faces_b=[_face(comparison, i) for i in one_sided(comparison, "B")],
     )
     return to_page(f"{name_a} (A) and {name_b} (B) on {data_name(a.data)}, {a.split}", body)
 
@@ -71,18 +67,14 @@ def one_sided(comparison: Comparison, right: str) -> list[int]:
     return chosen[np.argsort(-confidence, kind="stable")][:FACES_SHOWN].tolist()
 
 
-def _key_figures(comparison: Comparison) -> str:
+def _key_figures(comparison: Comparison) -> KeyFigures:
     found = comparison.difference
-    figures = [
+    return [
         ("accuracy, B minus A", typeset(signed(found.accuracy.value)), f"points {typeset(interval(found.accuracy))}"),
         ("mean F1, B minus A", typeset(signed(found.macro_f1.value)), f"points {typeset(interval(found.macro_f1))}"),
         ("McNemar", p_text(found.p_value), "more than chance below 0.05"),
         ("same answer", percent(found.agreement), f"of the faces; Cohen's kappa {typeset(plain(found.kappa))}"),
     ]
-    return "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for name, value, note in figures
-    )
 
 
 def model_names(comparison: Comparison) -> tuple[str, str]:
@@ -93,74 +85,17 @@ def model_names(comparison: Comparison) -> tuple[str, str]:
     return f"{a.title} {a.model_sha256[:6]}", f"{b.title} {b.model_sha256[:6]}"
 
 
-def typeset(words: str) -> str:
-    """`words` with minus signs for the hyphens before numbers and between A and B."""
-    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, words).replace("B - A", f"B {MINUS} A")
-
-
-def _totals(comparison: Comparison) -> str:
-    rows = [
-        (name, [a, b, typeset(f"{gap}<small>{ends}</small>" if ends else gap)])
-        for name, a, b, gap, ends in totals(comparison)
-    ]
-    return _table(["", "A", "B", f"B {MINUS} A"], rows)
-
-
-def _counts(comparison: Comparison) -> str:
-    found = comparison.difference
-    rows = [
-        ("A right", [f"{found.both_right:,}", f"{found.only_a:,}"]),
-        ("A wrong", [f"{found.only_b:,}", f"{found.neither:,}"]),
-    ]
-    return _table(["", "B right", "B wrong"], rows)
-
-
-def _per_class(comparison: Comparison) -> str:
-    parts: list[str] = []
-    for name, rows in class_rows(comparison):
-        cells = [
-            (label, [a, b, f"{typeset(signed(gap.value))}<small>{typeset(interval(gap))}</small>", f"{support:,}"])
-            for label, a, b, gap, support in rows
-        ]
-        table = _table(["class", "A", "B", f"B {MINUS} A", "samples"], cells)
-        parts.append(f'<div><h3>{name}</h3><div class="scroll">{table}</div></div>')
-    return "".join(parts)
-
-
-def _disagreements(comparison: Comparison) -> str:
-    found = comparison.difference.disagreements
-    rows = [
-        (d.truth, [_said(d.a or NO_FACE, d.truth), _said(d.b or NO_FACE, d.truth), str(d.count)])
-        for d in found[:KINDS_SHOWN]
-    ]
-    rest = f"<p>Rarer kinds: {len(found) - KINDS_SHOWN} more.</p>" if len(found) > KINDS_SHOWN else ""
-    return (_table(["truth", "A said", "B said", "pictures"], rows) if rows else "<p>They never disagree.</p>") + rest
-
-
-def _said(answer: str, truth: str) -> str:
-    return f"<strong>{escape(answer)} ✓</strong>" if answer == truth else escape(answer)
-
-
-def _table(heads: list[str], rows: Iterable[tuple[str, list[str]]]) -> str:
-    """`heads` and the first of each row are text, the other cells HTML."""
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, cells in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _face(comparison: Comparison, position: int) -> str:
+def _face(comparison: Comparison, position: int) -> Mapping[str, object]:
     sample, row = comparison.samples[position], int(comparison.rows_a[position])
     face = comparison.a.faces[row] if comparison.a.faces and row >= 0 else None
-    lines = "".join(
-        _answer(name, evaluation, int(rows[position]), sample.label) for name, evaluation, rows in _sides(comparison)
-    )
-    return (
-        f'<figure><img src="{face_url(sample.path, face)}" width="64" height="64" alt="face labeled '
-        f'{escape(sample.label)}"><figcaption>is {escape(sample.label)}{lines}</figcaption></figure>'
-    )
+    return {
+        "url": face_url(sample.path, face),
+        "label": sample.label,
+        "answers": [
+            _answer(name, evaluation, int(rows[position]), sample.label)
+            for name, evaluation, rows in _sides(comparison)
+        ],
+    }
 
 
 def _sides(comparison: Comparison) -> tuple[tuple[str, Evaluation, Truth], ...]:
@@ -169,7 +104,7 @@ def _sides(comparison: Comparison) -> tuple[tuple[str, Evaluation, Truth], ...]:
 
 def _answer(name: str, evaluation: Evaluation, row: int, truth: str) -> str:
     if row < 0:
-        return f"<small>{name} ✗ {NO_FACE}</small>"
+        return f"{name} ✗ {NO_FACE}"
     best = evaluation.probabilities[row]
     answer = evaluation.match.classes[int(best.argmax())]
-    return f"<small>{name} {'✓' if answer == truth else '✗'} {escape(answer)} {best.max():.0%}</small>"
+    return f"{name} {'✓' if answer == truth else '✗'} {answer} {best.max():.0%}"

@@ -125,6 +125,17 @@ def test_what_a_killed_process_left_of_a_folder_goes_and_what_it_left_of_others_
     assert sorted(p.name for p in tmp_path.iterdir()) == [".b.0123.partial", "a", "a[x].0123"]
 
 
+def test_a_folder_that_another_process_is_filling_stays(tmp_path: Path):
+    with creating_folder(tmp_path / "a") as slow:
+        (slow / "file").write_text("slow")
+        with creating_folder(tmp_path / "a") as quick:
+            (quick / "file").write_text("quick")
+        assert (slow / "file").read_text() == "slow"
+    assert (tmp_path / "a/file").read_text() == "quick"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["file"]
+
+
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DatasetError, match="cannot be made"), creating_folder(tmp_path / "file" / "a", DatasetError):

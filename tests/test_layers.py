@@ -14,7 +14,8 @@ SRC = Path(__file__).parents[1] / "src"
 # Packages from the ground up: a module imports from its own package and from lines above it, and from nowhere else.
 RUNTIME = """
 errors _version records timing progress folders signals printable
-files locks
+locks
+files
 checked_json
 geometry imaging opencv
 media

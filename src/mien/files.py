@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from mien.errors import MienError, OutputError, reason
+from mien.locks import Lock, lock, locked
 
 
 @contextmanager
@@ -69,12 +70,24 @@ def partial_folder(path: Path, error: type[MienError] = OutputError) -> Generato
     Raises:
         MienError: of the type `error`: the folder cannot be made, or the block ended in an `OSError`.
     """
+    with _partial_folder(path, error) as (begun, _):
+        yield begun
+
+
+@contextmanager
+def _partial_folder(path: Path, error: type[MienError]) -> Generator[tuple[Path, Lock]]:
+    """As `partial_folder`, with the lock that says it is in use; release it before a move."""
     begun = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     make_folder(begun, error)
     try:
-        yield begun
+        held = lock(begun, error)
+        try:
+            yield begun, held
+        finally:
+            held.release()
         for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
-            shutil.rmtree(left, ignore_errors=True)
+            with suppress(MienError), locked(left):  # else another process is filling it
+                shutil.rmtree(left, ignore_errors=True)
     except OSError as problem:
         raise error(f"{problem.filename or path}: cannot be written ({reason(problem)})") from problem
     finally:
@@ -94,8 +107,9 @@ def creating_folder(path: Path, error: type[MienError] = OutputError) -> Generat
     Raises:
         MienError: of the type `error`: the folder cannot be made or moved.
     """
-    with partial_folder(path, error) as begun:
+    with _partial_folder(path, error) as (begun, held):
         yield begun
+        held.release()
         try:
             begun.rename(path)
         except OSError:

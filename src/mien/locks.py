@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 
+LOCK = ".lock"
+"""Name of a folder's lock, in it."""
+
+
 class Lock:
     """A lock that is held; made by `lock`."""
 
@@ -48,7 +52,7 @@ def lock(target: Path, error: type[MienError] = OutputError) -> Lock:
 
     path = target
     try:
-        path = target / ".lock" if target.is_dir() else target.with_name(f".{target.name}.lock")
+        path = target / LOCK if target.is_dir() else target.with_name(f".{target.name}.lock")
         # Not thread-local, no singleton: two writers in one process exclude each other, too.
         held = FileLock(path, timeout=0, thread_local=False)
         _acquire(held, path)

@@ -14,8 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mien.cli import app
+from mien.cli.terminal import Interrupted
 from mien.dataset import SPLIT_NAMES, check_training_data, import_fer2013, open_dataset, open_splits, split_named
 from mien.errors import DatasetError, Remedy
+from mien.locks import locked
+from mien.progress import SilentProgress
 
 CLASSES = ("happy", "sad")
 NAMES = ("angry", "Disgust", "FEAR", "happiness", "sad", "surprise")
@@ -131,6 +134,30 @@ def test_nothing_usable_names_the_first_rows_in_few_words(tmp_path: Path):
         import_fer2013(tmp_path / "f.csv", tmp_path / "out")
     assert len(str(error.value)) < 600
     assert not (tmp_path / "out").exists()
+
+
+def test_an_import_that_is_interrupted_leaves_all_as_it_was_and_says_so(tmp_path: Path):
+    class Stopped(SilentProgress):
+        def update(self, what: str, done: int, total: int | None = None, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+    (tmp_path / "f.csv").write_text(text_of(faces()))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        import_fer2013(tmp_path / "f.csv", tmp_path / "out", progress=Stopped())
+    assert "nothing is there; the same command begins anew" in str(Interrupted(stopped.value))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.csv"]
+    import_fer2013(tmp_path / "f.csv", tmp_path / "out")
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        import_fer2013(tmp_path / "f.csv", tmp_path / "out", progress=Stopped(), overwrite=True)
+    assert "what it held is untouched" in str(Interrupted(stopped.value))
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_two_imports_into_one_folder_are_told_of_each_other(tmp_path: Path):
+    (tmp_path / "f.csv").write_text(text_of(faces()))
+    with locked(tmp_path / "out"), pytest.raises(DatasetError, match="another run is writing it"):
+        import_fer2013(tmp_path / "f.csv", tmp_path / "out")
 
 
 def test_an_import_is_not_merged_into_another(tmp_path: Path):

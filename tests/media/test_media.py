@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from PIL import features
 
 from mien.errors import MediaError
-from mien.media.checks import MAX_PIXELS, Limits
+from mien.media.checks import MAX_PIXELS, Limits, jpeg_limit
 from mien.media.image import UNTIMED_MS, decode, read_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow says of damaged metadata
@@ -322,6 +322,33 @@ def test_a_large_camera_picture_gives_no_warning():
     data = encode(PillowImage.new("1", (side, side)), "PNG")
     with pytest.raises(MediaError, match="raise the limit"):
         list(decode(data, "big", Limits(side * side - 1)))
+
+
+def jpeg(mode: str, **how) -> bytes:
+    return encode(noise(100, 100).convert(mode), "JPEG", **how)
+
+
+@pytest.mark.parametrize(
+    ("data", "share"),
+    [
+        (jpeg("RGB", subsampling=0), 1),
+        (jpeg("L", progressive=True), 1),
+        (jpeg("RGB", subsampling=2, progressive=True), 1),
+        (jpeg("RGB", subsampling=0, progressive=True), 8 / 10),
+        (jpeg("CMYK", progressive=True), 8 / 12),
+        (jpeg("RGB", subsampling=0).replace(b"\xff\xda\0\x0c\3", b"\xff\xda\0\x0c\1"), 8 / 10),
+    ],
+)
+def test_a_jpeg_of_several_scans_takes_more_memory_and_may_have_fewer_pixels(data: bytes, share: float):
+    assert jpeg_limit(data, 12_000) == int(12_000 * share)
+    if share < 8 / 10:
+        with pytest.raises(MediaError, match="larger than the limit of 8,000 pixels"):
+            list(decode(data, "a.jpg", Limits(max_pixels=12_000)))
+
+
+@given(st.binary(max_size=60))
+def test_any_header_has_a_limit(data: bytes):
+    assert 0 < jpeg_limit(b"\xff\xd8" + data, 1_000_000) <= 1_000_000
 
 
 def test_pixel_limit():

@@ -24,8 +24,9 @@ from mien.dataset.folders import VOTES_FILE
 from mien.dataset.labels import canonical
 from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
-from mien.errors import DatasetError, Remedy
-from mien.files import partial_folder, replacing
+from mien.errors import DatasetError, Remedy, note_kept
+from mien.files import make_folder, partial_folder, replacing
+from mien.locks import LOCK, locked
 from mien.progress import SILENT, Progress
 
 FER2013_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -90,21 +91,34 @@ def import_fer2013(
     if by_votes and not votes_csv:
         raise DatasetError(f"{pixels_csv}: classes by votes need FER+'s fer2013new.csv; give it, too", Remedy.VOTES)
     wanted = _wanted(classes, FER_PLUS_CLASSES if by_votes else FER2013_ORDER)
-    held = _held(out)
-    if held and not overwrite:
-        raise DatasetError(
-            f"{out}: holds a data set already ({', '.join(p.name for p in held)}); choose another folder, or replace "
-            "it",
-            Remedy.OVERWRITE,
-        )
-    with partial_folder(out, DatasetError) as begun:
-        report = _Import(pixels_csv, votes_csv, begun, wanted, by_votes).run(progress)
-        for old in held:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        out.mkdir(exist_ok=True)
-        for made in sorted(begun.iterdir()):
-            made.rename(out / made.name)
+    make_folder(out.parent, DatasetError)
+    with locked(out, DatasetError):
+        held = _held(out)
+        if held and not overwrite:
+            raise DatasetError(
+                f"{out}: holds a data set already ({', '.join(p.name for p in held)}); choose another folder, or "
+                "replace it",
+                Remedy.OVERWRITE,
+            )
+        with partial_folder(out, DatasetError) as begun:
+            try:
+                report = _Import(pixels_csv, votes_csv, begun, wanted, by_votes).run(progress)
+            except KeyboardInterrupt as stopped:
+                found = "what it held is untouched" if held else "nothing is there"
+                note_kept(stopped, f"{out} is filled when every row is read, so {found}; the same command begins anew")
+                raise
+            _replace(out, begun, held)
     return report
+
+
+def _replace(out: Path, begun: Path, held: Sequence[Path]) -> None:
+    """Put what was made in the place of what is held."""
+    for old in held:
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    out.mkdir(exist_ok=True)
+    for made in sorted(begun.iterdir()):
+        if made.name != LOCK:
+            made.rename(out / made.name)
 
 
 def _held(out: Path) -> list[Path]:

@@ -56,6 +56,11 @@ ANIMATION_PIXELS = 8
 JPEG_PIXELS_PER_BYTE = 600
 """No JPEG holds more: each block of 8 x 8 pixels takes at least one bit."""
 
+FRAME_MARKERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""What begins a JPEG's description of its components."""
+
+PROGRESSIVE_MARKERS = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+
 FREE_PIXELS = 1_000_000
 """Up to here a header may promise what it likes."""
 
@@ -63,6 +68,29 @@ FREE_PIXELS = 1_000_000
 def pixel_limit(format_name: str, max_pixels: int) -> int:
     """`max_pixels`, less for a format whose decoder takes more memory for each."""
     return max_pixels * USUAL_MEMORY // MEMORY_PER_PIXEL.get(format_name, USUAL_MEMORY)
+
+
+def jpeg_limit(data: bytes, max_pixels: int) -> int:
+    """`max_pixels`, less for a JPEG that is decoded from several scans: all its coefficients are held meanwhile."""
+    view, at = memoryview(data), 2
+    share, components = 0.0, 0
+    progressive = False
+    while at + 4 <= len(data) and view[at] == 0xFF:
+        marker, length = view[at + 1], int.from_bytes(view[at + 2 : at + 4], "big")
+        part = view[at + 4 : at + 2 + length]
+        if marker == 0xFF:  # filled up
+            at += 1
+            continue
+        if marker in FRAME_MARKERS and len(part) > 5:
+            progressive, components = marker in PROGRESSIVE_MARKERS, part[5]
+            sampled = [(byte >> 4) * (byte & 15) for byte in part[7 : 6 + 3 * components : 3]]
+            share = sum(sampled) / max(max(sampled, default=1), 1)
+        elif marker == 0xDA:
+            several = progressive or (len(part) > 0 and part[0] < components)
+            memory = (4 if components > 1 else 1) + 2 * share
+            return int(max_pixels * USUAL_MEMORY / max(memory, USUAL_MEMORY)) if several else max_pixels
+        at += 2 + length
+    return max_pixels
 
 
 def check_promise(data: bytes, format_name: str, width: int, height: int, source: str) -> None:

@@ -23,6 +23,7 @@ from mien.media.checks import (
     Limits,
     check_png,
     check_promise,
+    jpeg_limit,
     pixel_limit,
 )
 from mien.media.formats import is_heif
@@ -270,6 +271,8 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
     if width < 1 or height < 1:
         raise MediaError(f"{source}: the picture has {width} x {height} pixels; expected at least one")
     limit = pixel_limit("deep color" if is_deep_color(picture, data) else str(picture.format), max_pixels)
+    if picture.format in REDUCIBLE:
+        limit = jpeg_limit(data, max_pixels)
     if width * height > limit:
         raise MediaError(
             f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it or raise the limit"

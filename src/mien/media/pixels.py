@@ -31,24 +31,35 @@ _TURNS: dict[int, Callable[[Any], Any]] = {
 }
 """EXIF orientation -> what turns an image `[H, W, 3]` upright."""
 
+_BACK = {6: 8, 8: 6}
+"""Orientation -> the one whose turn undoes it, where that is not its own."""
+
 
 def to_bgr(picture: PillowImage.Image) -> Image:
     """A picture as Pillow has it, as BGR uint8 `[H, W, 3]`, upright."""
     picture.load()
-    turn = _turn_of(picture)
-    out = np.empty((picture.height, picture.width, 3), np.uint8)
+    upright, out = _canvas(picture.height, picture.width, _turn_of(picture))
     scale = _scale_of(picture) if picture.mode.startswith("I") or picture.mode == "F" else None
     rows = max(STRIP_PIXELS // picture.width, 1)
     for top in range(0, picture.height, rows):
         bottom = min(top + rows, picture.height)
         strip = picture.crop((0, top, picture.width, bottom)) if rows < picture.height else picture
         out[top:bottom] = scale(np.asarray(strip))[..., None] if scale else _strip_to_bgr(picture, strip)
-    return np.ascontiguousarray(turn(out)) if turn else out
+    return upright
+
+
+def _canvas(height: int, width: int, turn: int) -> tuple[Image, Image]:
+    """An image `[H, W, 3]` to fill, and a view of it in which rows stand as they come: nothing is copied to turn it."""
+    if not turn:
+        image = np.empty((height, width, 3), np.uint8)
+        return image, image
+    image = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
+    return image, _TURNS[_BACK.get(turn, turn)](image)
 
 
 def turns(picture: PillowImage.Image) -> bool:
     """Whether `to_bgr` turns or mirrors the picture."""
-    return _turn_of(picture) is not None
+    return bool(_turn_of(picture))
 
 
 def _strip_to_bgr(picture: PillowImage.Image, strip: PillowImage.Image) -> Image:
@@ -62,12 +73,14 @@ def _strip_to_bgr(picture: PillowImage.Image, strip: PillowImage.Image) -> Image
     return from_pillow(strip.convert("RGB"))
 
 
-def _turn_of(picture: PillowImage.Image) -> Callable[[Any], Any] | None:
+def _turn_of(picture: PillowImage.Image) -> int:
+    """Its EXIF orientation, 2 to 8; 0: as it is."""
     # Not ImageOps.exif_transpose: it writes the metadata anew, and fails where they are damaged and the pixels are not.
     try:
-        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(turn) if turn in _TURNS else 0
     except Exception:
-        return None
+        return 0
 
 
 def _scale_of(picture: PillowImage.Image) -> Callable[[NDArray[Any]], Image]:
@@ -131,8 +144,8 @@ def float_tiff_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-def decode_deep(data: bytes, turn: Callable[[Any], Any] | None = None) -> Image:
-    """A color picture of more than 8 bits a channel as BGR uint8, by OpenCV.
+def decode_deep(data: bytes, turn: int = 0) -> Image:
+    """A color picture of more than 8 bits a channel as BGR uint8, by OpenCV; `turn` is its EXIF orientation, 2 to 8.
 
     Raises:
         MediaError: OpenCV is not installed, or cannot decode it.
@@ -149,7 +162,7 @@ def decode_deep(data: bytes, turn: Callable[[Any], Any] | None = None) -> Image:
     color, alpha = values[..., :3], values[..., 3] if values.shape[2] == 4 else None
     low, high = _range(color, np.inf, -np.inf)
     scale = _scaler(low, high, values.dtype.kind in "iu")
-    out = np.empty((*values.shape[:2], 3), np.uint8)
+    upright, out = _canvas(len(values), values.shape[1], turn)
     rows = max(STRIP_PIXELS // values.shape[1], 1)
     for top in range(0, len(values), rows):
         strip = slice(top, top + rows)
@@ -157,7 +170,7 @@ def decode_deep(data: bytes, turn: Callable[[Any], Any] | None = None) -> Image:
         if alpha is not None and values.dtype.kind in "iu":
             share = alpha[strip, :, None].astype(np.float32) / np.iinfo(values.dtype).max
             out[strip] = np.rint(out[strip] * share + 255 * (1 - share)).astype(np.uint8)
-    return np.ascontiguousarray(turn(out)) if turn else out
+    return upright
 
 
 def is_deep_color(picture: PillowImage.Image, data: bytes) -> bool:

@@ -19,7 +19,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from mien.model.bundle import Bundle, write_bundle  # noqa: E402
 from mien.registry import open_registry, parse_reference  # noqa: E402
 from mien.serve.options import ServeOptions  # noqa: E402
-from mien.serve.server import run_server  # noqa: E402
+from mien.serve.server import run_loop, run_server  # noqa: E402
 from mien.serve.service import Service  # noqa: E402
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx  # noqa: E402
 
@@ -91,7 +91,7 @@ def start(**options: Any) -> Running:
 
 def _run(main: Callable[[], Any]) -> Exception | None:
     try:
-        asyncio.run(main())
+        run_loop(main())
     except Exception as error:
         return error
     return None

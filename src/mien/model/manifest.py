@@ -257,8 +257,9 @@ class Manifest(_Part):
     @property
     def all_answers(self) -> tuple[Answer, ...]:
         """Every answer, the default one first; of a bundle that names none, the one that it gives, without a name."""
-        plain = Answer(name="", classes=self.classes, outputs=self.outputs, calibration=self.calibration)
-        return self.answers or (plain,)
+        if self.answers:
+            return self.answers
+        return (Answer(name="", classes=self.classes, outputs=self.outputs, calibration=self.calibration),)
 
     def answer(self, name: str | None = None) -> Answer:
         """The answer of this name; None: the default one, which is `people` where the bundle has it.

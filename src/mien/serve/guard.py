@@ -93,6 +93,8 @@ class Guard:
             self._metrics.duration.labels(route).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, headers: Headers, origin: str) -> tuple[int, str, Mapping[str, str]] | None:
+        if "host" not in headers:
+            return 400, "the request names no Host", {}
         if not self._knows_host(headers.get("host", "")):
             return 421, "this server has another name than the request's Host; see --allow-host", {}
         if origin and not self._is_same(origin, headers.get("host", "")) and not self._is_other(origin):

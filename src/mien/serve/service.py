@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mien.errors import MienError, ServeError
 from mien.model.prior import as_prior
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Gone = Callable[[], Awaitable[None]]
 """Returns when the client has closed the connection."""
+
+DONE, GONE, LATE = "done", "client gone", "deadline"
+"""Why the wait for jobs ends; the latter two are reasons in `mien_rejected_total`."""
 
 _log = logging.getLogger("mien.serve")
 
@@ -171,26 +175,28 @@ class Service:
             ClientGone: nobody waits.
         """
         late = partial(_unless_late, deadline=deadline, timeout_s=self.options.timeout_s)
+        end = _End(len(jobs))
         futures = [self._pool.submit(partial(late, job), urgent=urgent) for job in jobs]
-        waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
         for future in futures:
+            future.add_done_callback(end.note_done)
             if after:
                 future.add_done_callback(after)
         watching = asyncio.ensure_future(gone())
+        watching.add_done_callback(end.note_gone)
+        timer = end.loop.call_later(max(deadline - time.monotonic(), 0), end.set, LATE)
         try:
-            left = max(deadline - time.monotonic(), 0)
-            done, _ = await asyncio.wait({waiting, watching}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if waiting in done:
-                return list(waiting.result())
-            if watching in done:
-                self.metrics.rejected.labels("client gone").inc()
-                raise ClientGone("the client is gone")
-            self.metrics.rejected.labels("deadline").inc()
-            raise too_late(self.options.timeout_s)
+            why = await end.reached
         finally:
+            timer.cancel()
             watching.cancel()
-            if not waiting.done():
-                waiting.cancel()  # what a worker has begun is finished, what waits is not begun
+            for future in futures:
+                future.cancel()  # what a worker has begun is finished, what waits is not begun
+        if why == DONE:
+            return [future.result() for future in futures]
+        self.metrics.rejected.labels(why).inc()
+        if why == GONE:
+            raise ClientGone("the client is gone")
+        raise too_late(self.options.timeout_s)
 
     async def in_loader(self, work: Callable[[], T]) -> T:
         """Run work that loads or decides in the loader thread, one piece at a time.
@@ -302,6 +308,39 @@ class Service:
             slot.close()
         if self.registry:
             self.registry.close()
+
+
+class _End:
+    """What ends the wait for some jobs, whichever comes first. One turn of the loop when the last job is done.
+
+    `asyncio.gather` and `asyncio.wait` take four turns for that, and in each the loop may wait for the interpreter lock
+    that a worker holds.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.reached: asyncio.Future[str] = self.loop.create_future()
+        self._jobs = jobs
+        if not jobs:
+            self.set(DONE)
+
+    def set(self, why: str) -> None:
+        if not self.reached.done():
+            self.reached.set_result(why)
+
+    def note_done(self, _: Future[Any]) -> None:
+        """Of a job; runs in its worker."""
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self.loop.call_soon_threadsafe(self._count)
+
+    def note_gone(self, watching: asyncio.Future[None]) -> None:
+        if not watching.cancelled() and not watching.exception():
+            self.set(GONE)
+
+    def _count(self) -> None:
+        self._jobs -= 1
+        if not self._jobs:
+            self.set(DONE)
 
 
 def _unless_late(job: Callable[[], T], deadline: float, timeout_s: float) -> T:

@@ -57,7 +57,7 @@ def squares(folder: Path) -> None:
     """Three classes of drawn pictures to train on."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 200), ("validation", 30)):
-        for name, level in (("bright", 200), ("dark", 50), ("grey", 125)):
+        for name, level in (("bright", 200), ("dark", 50), ("gray", 125)):
             place = folder / split / name
             place.mkdir(parents=True)
             for number in range(count):

@@ -20,7 +20,7 @@ GENERATED = {"cli.md"}
 """Made from help texts: their lines are broken as the terminal likes it."""
 
 BRITISH = (
-    r"colour\w*|grey\w*|centre[ds]?|centring|licence[ds]?(?!:)|(?:un)?labell(?:ed|ing)|levell(?:ed|ing)"
+    r"colour\w*|grey\w*|centre[ds]?|centring|licence[ds]?|(?:un)?labell(?:ed|ing)|levell(?:ed|ing)"
     r"|modell(?:ed|ing)|travell(?:ed|ing|er)|cancell(?:ed|ing)|signall(?:ed|ing)|behaviour\w*|favour\w*|neighbour\w*"
     r"|judgement\w*|learnt|spelt|analys(?:e|ed|ing)|catalogue\w*|artefacts?|programmes?|whilst|defence|practis(?:e|ed|ing)"
     r"|fulfil|rigour|honour\w*|metres?|fibres?|dialogues?"

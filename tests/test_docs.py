@@ -164,3 +164,16 @@ def test_a_page_is_told_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (8, "British spelling 'colour'"),
         (9, "British spelling 'grey'"),
     ]
+
+
+def test_names_and_texts_in_the_code_are_american():
+    british = re.compile(rf"(?<![A-Za-z])(?:{check_words.BRITISH})(?![A-Za-z])", re.IGNORECASE)
+    allowed = {"licence", "optimiser", "cancelled"}  # keys of the first bundles; a method of Python's futures
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for suffix in ("py", "js", "html", "css", "toml")
+        for path in (ROOT / "src").rglob(f"*.{suffix}")
+        for match in british.finditer(path.read_text(encoding="utf-8"))
+        if match.group() not in allowed and "onnxruntime" not in path.parts
+    ]
+    assert found == []

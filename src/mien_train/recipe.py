@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mien.errors import TrainingError, reason
 
@@ -147,8 +156,10 @@ class Recipe(_Part):
         le=1,
         description="draw a class of n pictures in proportion to n ** (1 - balance); 1: all classes equally often",
     )
-    optimiser: Literal["sgd", "adamw"] = Field(
-        "sgd", description="adamw wants a learning_rate near 0.001 and a weight_decay near 0.05"
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd",
+        validation_alias=AliasChoices("optimizer", "optimiser"),  # the latter in the first bundles and runs
+        description="adamw wants a learning_rate near 0.001 and a weight_decay near 0.05",
     )
     learning_rate: float = Field(
         0.1, gt=0, le=10, description="at the top of the schedule (linear warm-up, then cosine to 0)"

@@ -138,11 +138,11 @@ def test_votes_tell_what_people_saw(tiny_bundle: Bundle, data: Path, run: Run, t
     answers = {name: said[f"validation/{name}.png"] for name in people}
     found = document["annotators"]
     assert found["pictures"] == 3
-    assert found["as_labelled"]["value"] == pytest.approx(2 / 3)
+    assert found["as_labeled"]["value"] == pytest.approx(2 / 3)
     hits = sum(answers[name] == name.split("/")[0] for name in people)
-    assert found["model_as_labelled"]["value"] == pytest.approx(hits / 3)
+    assert found["model_as_labeled"]["value"] == pytest.approx(hits / 3)
     assert found["model_as_annotators"]["value"] == pytest.approx(sum(answers[n] == p for n, p in people.items()) / 3)
-    assert found["as_labelled"]["low"] < 2 / 3 < found["as_labelled"]["high"]
+    assert found["as_labeled"]["low"] < 2 / 3 < found["as_labeled"]["high"]
     assert (code, "On 3 pictures one class has the most of the annotators' votes" in out) == (0, True)
 
 

@@ -63,7 +63,7 @@ def test_a_perfectly_calibrated_forecaster_scores_near_zero():
     assert metrics.expected_calibration_error(truth, p) < 0.01
 
 
-def test_restricting_renormalises_and_keeps_the_chosen_samples():
+def test_restricting_renormalizes_and_keeps_the_chosen_samples():
     truth = np.array([0, 1, 2, 1])
     p = np.array([[0.5, 0.25, 0.25], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.8, 0.1, 0.1]])
     part_truth, part = metrics.restrict(truth, p, [1, 2])

@@ -249,3 +249,12 @@ def _must_be_intact(bundle: Bundle) -> None:
     """A damaged seal entry makes the file unsealed: then the checks of `verify` must not claim a seal."""
     if not bundle.sealed:
         raise BundleError("not sealed")
+
+
+def test_the_terms_of_the_first_bundles_are_read_and_written_anew(tiny_bundle: Bundle):
+    values = json.loads(tiny_bundle.manifest.to_json())
+    del values["training"]["license"]
+    values["training"]["licence"] = "MIT"
+    manifest = parse_manifest(json.dumps(values), "x")
+    assert manifest.training.license == "MIT"
+    assert json.loads(manifest.to_json())["training"]["license"] == "MIT"

@@ -46,7 +46,7 @@ def test_an_error_is_the_waiters_and_the_worker_goes_on(pool: WorkerPool):
     assert pool.submit(lambda: 7).result(10) == 7
 
 
-def test_what_waits_at_the_end_is_cancelled_and_what_runs_is_finished():
+def test_what_waits_at_the_end_is_canceled_and_what_runs_is_finished():
     pool, go, begun = WorkerPool(1), threading.Event(), threading.Event()
     running = pool.submit(lambda: (begun.set(), go.wait(10))[1])
     waiting = pool.submit(lambda: 1)

@@ -69,7 +69,7 @@ def parent(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """As `mien export` makes it, without the calibration of the crop, which needs faces."""
     finished = exporting.open_run(run)
     deployed = Deployed(finished.network, len(CLASSES), 1.5)
-    training = {"recipe": finished.about["recipe"], "licence": "CC0"}
+    training = {"recipe": finished.about["recipe"], "license": "CC0"}
     manifest = tiny_manifest(name="parent", classes=CLASSES, input=finished.spec, training=training)
     path = tmp_path_factory.mktemp("bundles") / "parent.onnx"
     return write_bundle(path, to_onnx(deployed, finished.spec), manifest, make_golden(deployed, finished.spec))
@@ -126,7 +126,7 @@ def test_the_new_bundle_verifies_and_says_where_it_comes_from(int8: Compression,
     assert manifest.name == "small"
     assert manifest.training.parent_sha256 == hashlib.sha256(parent.path.read_bytes()).hexdigest()
     assert manifest.training.recipe["compression"] == {**int8.steps, "calibration_crops": 320}
-    assert manifest.training.licence == "CC0"
+    assert manifest.training.license == "CC0"
     assert manifest.crop == parent.manifest.crop
     assert {m.name for m in manifest.metrics} >= {"accuracy", "log loss"}
     assert manifest.metrics[0].command.startswith("mien compress ")
@@ -245,9 +245,9 @@ def test_pruning_and_int8_from_the_command_line(parent: Bundle, data: Path, tmp_
 
 
 def test_fine_tuning_is_gentle_whatever_the_parent_did():
-    parent = RECIPE.model_copy(update={"optimiser": "adamw", "weight_decay": 0.05, "cutmix": 1.0, "mixup": 0.2})
+    parent = RECIPE.model_copy(update={"optimizer": "adamw", "weight_decay": 0.05, "cutmix": 1.0, "mixup": 0.2})
     recipe = fine_tuning(parent, 0.5, 2)
-    assert (recipe.optimiser, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.02, 3e-4)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.02, 3e-4)
     assert (recipe.mixup, recipe.cutmix, recipe.epochs) == (0.0, 0.0, 2)
 
 

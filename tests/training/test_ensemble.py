@@ -80,8 +80,8 @@ def test_members_may_have_their_classes_in_another_order(tmp_path: Path):
 
 def test_the_command_writes_a_bundle_that_verifies_and_says_what_it_gains(data: Path, tmp_path: Path):
     paths = [tmp_path / "bright.onnx", tmp_path / "dark.onnx"]
-    member(paths[0], [9, -1, 0], training={"data": "drawn squares", "licence": "CC0"})
-    member(paths[1], [1, -9, 0], training={"data": "drawn squares", "licence": "CC0"})
+    member(paths[0], [9, -1, 0], training={"data": "drawn squares", "license": "CC0"})
+    member(paths[1], [1, -9, 0], training={"data": "drawn squares", "license": "CC0"})
     out = tmp_path / "both.onnx"
     command = ["ensemble", *map(str, paths), "--data", str(data), "--out", str(out)]
     done = CliRunner().invoke(app, [*command, "--json"])

@@ -88,7 +88,7 @@ def test_swapped_colors_show_in_the_crop_and_not_in_the_tensor(bundle: Bundle, w
     assert found["logits"].passed
 
 
-def test_another_normalisation_shows_in_the_tensor(bundle: Bundle, weights: Path, data: Path):
+def test_another_normalization_shows_in_the_tensor(bundle: Bundle, weights: Path, data: Path):
     model = onnx.load_model_from_string(bundle.model)
     scale = next(n for n in model.graph.node if n.op_type == "Div").input[1]
     (constant,) = [n for n in model.graph.node if n.output[0] == scale]

@@ -417,7 +417,7 @@ def test_balance_draws_classes_by_a_power_of_their_size(counts: list[int], balan
 
 def test_balanced_sampling_and_adamw_learn_too(data: Path, tmp_path: Path):
     recipe = RECIPE.model_copy(
-        update={"balance": 1.0, "optimiser": "adamw", "learning_rate": 0.01, "cutmix": 0.5, "epochs": 4}
+        update={"balance": 1.0, "optimizer": "adamw", "learning_rate": 0.01, "cutmix": 0.5, "epochs": 4}
     )
     train(data, tmp_path / "run", recipe)
     assert runfolder.read_history(tmp_path / "run")[-1].validation_accuracy > 0.9

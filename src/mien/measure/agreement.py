@@ -20,14 +20,14 @@ class Annotators:
 
     Attributes:
         count: pictures on which one of the compared classes has more votes than any other of them.
-        as_labelled: share of these whose annotators' class is the label.
-        model_as_labelled: share whose answer by the model is the label.
+        as_labeled: share of these whose annotators' class is the label.
+        model_as_labeled: share whose answer by the model is the label.
         model_as_annotators: share whose answer by the model is the annotators' class.
     """
 
     count: int
-    as_labelled: Estimate
-    model_as_labelled: Estimate
+    as_labeled: Estimate
+    model_as_labeled: Estimate
     model_as_annotators: Estimate
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -195,7 +196,7 @@ class TrainingInfo(_Part):
     """Where the weights come from."""
 
     data: str = ""
-    licence: str = ""
+    license: str = Field(default="", validation_alias=AliasChoices("license", "licence"))  # so in the first bundles
     recipe: dict[str, object] = Field(default_factory=dict[str, object])
     seed: int | None = None
     code: str = ""

@@ -95,8 +95,8 @@ def _human(human: HumanScale) -> dict[str, object]:
 def _annotators(people: Annotators) -> dict[str, object]:
     return {
         "pictures": people.count,
-        "as_labelled": _estimate(people.as_labelled),
-        "model_as_labelled": _estimate(people.model_as_labelled),
+        "as_labeled": _estimate(people.as_labeled),
+        "model_as_labeled": _estimate(people.model_as_labeled),
         "model_as_annotators": _estimate(people.model_as_annotators),
     }
 

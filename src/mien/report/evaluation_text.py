@@ -101,8 +101,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         people = evaluation.annotators
         found.append(
             f"On {people.count} pictures one class has the most of the annotators' votes: it is the label of "
-            f"{percent(people.as_labelled.value)} {interval(people.as_labelled)} of them. The model's answer is the "
-            f"label of {percent(people.model_as_labelled.value)} {interval(people.model_as_labelled)}, and the "
+            f"{percent(people.as_labeled.value)} {interval(people.as_labeled)} of them. The model's answer is the "
+            f"label of {percent(people.model_as_labeled.value)} {interval(people.model_as_labeled)}, and the "
             f"annotators' class of {percent(people.model_as_annotators.value)} "
             f"{interval(people.model_as_annotators)}."
         )

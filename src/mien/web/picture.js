@@ -21,7 +21,7 @@ export class MienPicture extends HTMLElement {
   }
 
   /**
-   * Show a frame. Without a picture that the browser can draw, its size is kept and the boxes stand on grey.
+   * Show a frame. Without a picture that the browser can draw, its size is kept and the boxes stand on gray.
    * @param {CanvasImageSource | null} source
    * @param {number} width
    * @param {number} height

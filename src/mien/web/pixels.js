@@ -1,11 +1,11 @@
-/** Arithmetic on pixels, to the rules of `mien.imaging`: grey, area averaging, bilinear enlarging, and the warp. */
+/** Arithmetic on pixels, to the rules of `mien.imaging`: gray, area averaging, bilinear enlarging, and the warp. */
 
 /**
  * @typedef {object} Pixels
  * @property {Uint8Array} data  row by row
  * @property {number} width
  * @property {number} height
- * @property {number} channels  1 (grey) or 3 (BGR)
+ * @property {number} channels  1 (gray) or 3 (BGR)
  */
 
 /** To the nearest whole number, halves to the even one, as Python rounds. @param {number} value */

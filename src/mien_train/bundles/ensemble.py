@@ -331,7 +331,7 @@ def _manifest(members: Sequence[Bundle], name: str, average_weights: bool) -> Ma
         recipe = {**members[-1].manifest.training.recipe, "averaged": about}
     training = TrainingInfo(
         data=joined([m.manifest.training.data for m in members]),
-        licence=joined([m.manifest.training.licence for m in members]),
+        license=joined([m.manifest.training.license for m in members]),
         recipe=recipe,
     )
     manifest = Manifest(

@@ -59,7 +59,7 @@ def export_run(
     out: Path,
     name: str,
     about_data: str,
-    licence: str,
+    license: str,
     crops: int,
     overwrite: bool = False,
     label_answer: str = "labels",
@@ -95,7 +95,7 @@ def export_run(
         crop=CropSpec(align=recipe.align, framings=_framings(framings)),
         training=TrainingInfo(
             data=about_data,
-            licence=licence,
+            license=license,
             recipe={
                 **about["recipe"],
                 **{k: about.get(k, "") for k in ("initial_weights_sha256", "teachers_sha256")},

@@ -57,7 +57,7 @@ def fine_tuning(parent: Recipe, share: float, epochs: int) -> Recipe:
     network = parent.network.model_copy(update={"inner": round(parent.network.inner * (1 - share), 4)})
     return parent.model_copy(
         update={
-            "network": network, "epochs": epochs, "optimiser": "sgd", "learning_rate": 0.02, "momentum": 0.9,
+            "network": network, "epochs": epochs, "optimizer": "sgd", "learning_rate": 0.02, "momentum": 0.9,
             "weight_decay": 3e-4, "warmup_epochs": 0.2, "teacher_share": 0.5, "mixup": 0.0, "cutmix": 0.0,
         }
     )  # fmt: skip

@@ -51,7 +51,7 @@ def export_weights(
     name: str = "",
     data_root: Path | None = None,
     about_data: str = "",
-    licence: str = "",
+    license: str = "",
     command: str = "",
     created: str = "",
     overwrite: bool = False,
@@ -67,7 +67,7 @@ def export_weights(
         data_root: a labeled folder; its validation split fits the temperature and is measured. Without it the
             temperature is 1 and the manifest has no metrics.
         about_data: what the weights were trained on, for the manifest.
-        licence: terms of data and weights, for the manifest.
+        license: terms of data and weights, for the manifest.
         command: that gives the measurements again, for the manifest.
         created: the time in the manifest; default: now.
         overwrite: replace `out`.
@@ -83,7 +83,7 @@ def export_weights(
         raise DatasetError(f"{data_root}: no folder 'validation'; measuring needs validation/<class>/")
     student = open_student(path, told, read_split(data_root, "validation").classes if data_root else ())
     measured = _read_measured(data_root, student, progress) if data_root else None
-    manifest = _manifest(student, name or path.stem, created or created_now(), about_data, licence)
+    manifest = _manifest(student, name or path.stem, created or created_now(), about_data, license)
     temperature = 1.0
     if measured:
         progress.update("measuring", 0, 1)
@@ -101,14 +101,14 @@ def export_weights(
     return Exported(written, {}, student.notes)
 
 
-def _manifest(student: StudentNetwork, name: str, created: str, about_data: str, licence: str) -> Manifest:
+def _manifest(student: StudentNetwork, name: str, created: str, about_data: str, license: str) -> Manifest:
     return Manifest(
         name=name,
         created=created,
         classes=student.classes,
         input=student.input,
         crop=COURSE_CROP,
-        training=TrainingInfo(data=about_data, licence=licence, recipe=student.recipe),
+        training=TrainingInfo(data=about_data, license=license, recipe=student.recipe),
     )
 
 

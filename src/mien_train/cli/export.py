@@ -75,7 +75,7 @@ class ManifestOptions:
 
     name: Annotated[str, typer.Option(help="The model's name in its manifest; default: the run's or file's.")] = ""
     about_data: Annotated[str, typer.Option("--about-data", help="Training data, for the manifest.")] = ""
-    licence: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = ""
+    license: Annotated[str, typer.Option(help="Terms of data and weights, for the manifest.")] = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def export(
 
         with ProgressBar() as bar:
             result = export_run(
-                run, data, out, name=about.name or run.name, about_data=about.about_data, licence=about.licence,
+                run, data, out, name=about.name or run.name, about_data=about.about_data, license=about.license,
                 crops=calibration_crops, progress=bar, overwrite=overwrite, label_answer=label_answer,
                 module=weights.module,
             )  # fmt: skip
@@ -280,7 +280,7 @@ def _export_weights(
             name=about.name,
             data_root=data,
             about_data=about.about_data,
-            licence=about.licence,
+            license=about.license,
             command=shlex.join(["mien", *sys.argv[1:]]),
             overwrite=overwrite,
             progress=bar,

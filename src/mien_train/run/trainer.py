@@ -252,7 +252,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
         history = [asdict(each) for each in self.history]
         save_state({**state, "epochs_done": epoch.epoch, "history": history}, run / CHECKPOINT)
@@ -268,7 +268,7 @@ class Trainer:
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise TrainingError(
                 f"{run / CHECKPOINT}: not a checkpoint of this run's network ({error}); remove it and give the same "

@@ -125,7 +125,7 @@ class Run:
         """Write a row a face to `path`, and keep a journal by which another run can go on.
 
         Args:
-            path: ends in .jsonl, .csv or .parquet.
+            path: ends in one of `mien.output.writers.SUFFIXES`.
             overwrite: replace what is there.
             resume: go on where an unfinished run has stopped: its items are not read again.
             also: more that a resumed run must share with the first, ready for JSON.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import os
 import signal
@@ -20,7 +21,9 @@ from mien.batch import Job
 from mien.cli import terminal
 from mien.cli.terminal import Interrupted, prepare_terminal
 from mien.errors import MienError, Remedy, note_kept
+from mien.model.bundle import write_bundle
 from mien.output.journal import journal_of
+from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 Run = Callable[..., tuple[int, str, str]]
 SRC = Path(__file__).parents[2] / "src"
@@ -69,6 +72,18 @@ def test_warnings_of_ours_are_told_and_those_of_others_are_not(
         logging.getLogger("another").warning("of another library")
         logging.getLogger("mien").warning("few pictures of %s", "a\x1b[2Jb")
     assert capsys.readouterr().err == "mien: few pictures of a\\x1b[2Jb\n"
+
+
+def test_json_stays_json_whatever_the_classes_are_called(run: Run, tmp_path: Path, astronaut: Path):
+    names = ("hap\x1b[2Jpy", "neu\x9btral\x7f", "sad\u202e\u4e2d")
+    bundle = write_bundle(tmp_path / "a.onnx", tiny_onnx(), tiny_manifest(classes=names), tiny_golden())
+    for command in (("show", bundle.path), ("verify", bundle.path, "--json"), ("predict", astronaut, "--json")):
+        model = () if command[0] != "predict" else ("--model", bundle.path, "--threads", 1)
+        code, out, _ = run(*command, *model)
+        assert (code, out.replace("\n", "").isprintable()) == (0, True)
+        said = json.loads(out)
+        if command[0] != "verify":
+            assert tuple(said.get("classes") or said["probabilities"]) == names
 
 
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import signal
@@ -357,7 +358,7 @@ def test_nothing_to_read_is_said(s3: S3, tmp_path: Path):
         list(list_source(str(tmp_path), "key"))
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
 def test_a_table_of_keys(suffix: str, photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted):
     import pyarrow as pa
     from pyarrow import csv, parquet
@@ -365,7 +366,11 @@ def test_a_table_of_keys(suffix: str, photos: Path, tiny: Job, tmp_path: Path, p
     keys = [str(path.relative_to(photos.parent)) for path in sorted(photos.rglob("*")) if path.is_file()]
     table = pa.table({"person": list(range(len(keys) + 2)), "path": [*keys, None, "photos-none.jpg"]})
     file = photos.parent / f"keys-{tmp_path.name}{suffix}"
-    csv.write_csv(table, file) if suffix == ".csv" else parquet.write_table(table, file)
+    if suffix == ".parquet":
+        parquet.write_table(table, file)
+    else:
+        with gzip.open(file, "wb") if suffix == ".csv.gz" else file.open("wb") as out:
+            csv.write_csv(table, out)
     totals = score(str(file), str(tmp_path / "out"), tiny, engine=Here(), shard_keys=SHARD)
     assert (totals.pictures, totals.failed) == (15, 3)
     rows = rows_in(tmp_path / "out")

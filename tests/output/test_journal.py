@@ -106,7 +106,7 @@ def test_killed_between_journal_and_partial_file(tmp_path):
     assert go_on(path) == 0
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.csv.gz"])
 def test_killed_while_it_is_finished(tmp_path, monkeypatch, name):
     path = tmp_path / name
 

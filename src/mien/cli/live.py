@@ -42,7 +42,9 @@ def live(
         float | None,
         typer.Option(help="End after this time; without it, Ctrl-C ends.", parser=parse_seconds, metavar=TIME),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write a row for each face to FILE.jsonl, .csv or .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a row for each face to FILE.jsonl, .csv, .csv.gz or .parquet.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one for each face and frame.")] = False,
     window: Annotated[
         bool, typer.Option("--window", help="Show the pictures in a window, too; q closes it. Not over ssh.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.options import MODEL_HELP, DeviceOption, UnsealedOption, open_bundle, registered
-from mien.cli.output import say, say_json, say_text
+from mien.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from mien.model.bundle import Bundle
@@ -59,4 +60,4 @@ def print_checks(loaded: Bundle, checks: Sequence[Check], *, as_json: bool) -> N
 def show(bundle: BundleArgument = "default", unsealed: UnsealedOption = False) -> None:
     """Print a bundle's manifest as JSON."""
 
-    say_text(open_bundle(bundle, unsealed).manifest.to_json() + "\n")
+    say_json(json.loads(open_bundle(bundle, unsealed).manifest.to_json()))  # in ASCII: no name moves the cursor

@@ -28,7 +28,8 @@ class ResultOptions:
     out: Annotated[
         str | None,
         typer.Option(
-            help="Write a row for each face to FILE.jsonl, .csv or .parquet; with --engine: a folder or address."
+            help="Write a row for each face to FILE.jsonl, .csv, .csv.gz or .parquet; with --engine: a folder or "
+            "address."
         ),
     ] = None
     annotate: Annotated[

@@ -5,6 +5,8 @@ Nothing is held: a hundred million keys pass through.
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
@@ -20,7 +22,7 @@ from mien.media import IMAGE_SUFFIXES
 from mien.media.folder_walk import counted, kind_by_name_or_content, walk_folder
 from mien.output.parquet import pyarrow
 
-TABLE_SUFFIXES = (".parquet", ".csv")
+TABLE_SUFFIXES = (".parquet", ".csv", ".csv.gz")
 """What is read as a table of keys."""
 
 KEY_COLUMNS = ("key", "path", "url", "source", "file", "filename")
@@ -45,8 +47,8 @@ def list_source(source: str, column: str | None = None) -> Iterator[Key]:
     """Every key behind a source, in an order that is the same each time nothing has changed.
 
     Args:
-        source: a folder; `s3://bucket/prefix`, or with gs or az; or a .parquet or .csv file, of this machine or in an
-            object store, with a column of paths and addresses. A relative one begins where the table lies.
+        source: a folder; `s3://bucket/prefix`, or with gs or az; or a .parquet, .csv or .csv.gz file, of this machine
+            or in an object store, with a column of paths and addresses. A relative one begins where the table lies.
         column: of the keys in a table; None: the only one, or the one that is called as in `KEY_COLUMNS`.
 
     Raises:
@@ -57,7 +59,7 @@ def list_source(source: str, column: str | None = None) -> Iterator[Key]:
         return
     if column is not None:
         raise MediaError(
-            f"{source}: only a table has a column ({column!r}); expected a name ending in .parquet or .csv"
+            f"{source}: only a table has a column ({column!r}); expected a name ending in .parquet, .csv or .csv.gz"
         )
     found = _in_bucket(source) if is_url(source) else _in_folder(source)
     first = next(found, None)
@@ -135,8 +137,9 @@ def _column(source: str, column: str | None) -> Iterator[Any]:
         file: Any = source
         if is_url(source):
             root, name = split_url(source)
-            file = BytesIO(open_store(root).read(name))
-        if source.lower().endswith(".csv"):
+            data = open_store(root).read(name)
+            file = BytesIO(gzip.decompress(data) if source.lower().endswith(".gz") else data)
+        if source.lower().endswith((".csv", ".csv.gz")):
             reader = _csv(file)
             wanted = _wanted(source, reader.schema.names, column)
             batches = (batch.column(wanted) for batch in reader)
@@ -148,7 +151,7 @@ def _column(source: str, column: str | None) -> Iterator[Any]:
             yield from batch.to_pylist()
     except FileNotFoundError:
         raise MediaError(f"{source}: no such file") from None
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise MediaError(f"{source}: cannot be read as a table ({error})") from error
 
 

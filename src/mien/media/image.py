@@ -270,9 +270,12 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
     width, height = picture.size
     if width < 1 or height < 1:
         raise MediaError(f"{source}: the picture has {width} x {height} pixels; expected at least one")
-    limit = pixel_limit("deep color" if is_deep_color(picture, data) else str(picture.format), max_pixels)
     if picture.format in REDUCIBLE:
         limit = jpeg_limit(data, max_pixels)
+    elif is_deep_color(picture, data):
+        limit = pixel_limit("deep color with alpha" if "A" in picture.mode else "deep color", max_pixels)
+    else:
+        limit = pixel_limit(str(picture.format), max_pixels)
     if width * height > limit:
         raise MediaError(
             f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it or raise the limit"

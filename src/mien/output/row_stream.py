@@ -10,7 +10,7 @@ from pathlib import Path
 from mien.errors import OutputError, reason
 from mien.files import open_stream
 from mien.output.rows import Cell, as_text, columns, flat, json_line, rows_of, utf8
-from mien.output.writers import RowStyle
+from mien.output.writers import PACKED, RowStyle, suffix_of
 from mien.records import Failure, FrameReadings
 
 
@@ -28,9 +28,9 @@ class RowStream:
 
     def __init__(self, path: Path, classes: Sequence[str], style: RowStyle | None = None) -> None:
         self.path, self._classes, self._style = path, tuple(classes), style or RowStyle()
-        suffix = path.suffix.lower()
-        if suffix == ".parquet":
-            raise OutputError(f"{path}: a pipe, and a .parquet file needs a file; write .csv or .jsonl")
+        suffix = suffix_of(path)
+        if suffix == ".parquet" or suffix.endswith(PACKED):
+            raise OutputError(f"{path}: a pipe, and {suffix} needs a file; write .csv or .jsonl")
         self._is_json = suffix == ".jsonl"
         try:
             self._file = open_stream(path)

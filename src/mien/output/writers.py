@@ -1,12 +1,17 @@
-"""Rows -> files: JSON lines, CSV or Parquet, one row a face. What a row holds stands in `mien.output.rows`."""
+"""Rows -> files: JSON lines or CSV, packed with gzip on request, or Parquet; one row a face.
+
+What a row holds stands in `mien.output.rows`.
+"""
 
 from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import io
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,7 +32,10 @@ from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
 from mien.output.rows import Cell, as_text, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
 
-SUFFIXES = (".jsonl", ".csv", ".parquet")
+PACKED = ".gz"
+"""What a name ends in whose rows are packed with gzip, after another suffix."""
+
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".jsonl.gz", ".csv.gz")
 """What `open_writer` writes."""
 
 PARQUET_ROWS = 16_384
@@ -59,7 +67,7 @@ def open_writer(
     """Make a file of results, or go on with one; see `ResultWriter`.
 
     Args:
-        path: ends in .jsonl, .csv or .parquet.
+        path: ends in one of `SUFFIXES`.
         classes: the model's, in its order.
         overwrite: replace `path`, and what an unfinished run has left beside it.
         run: what the run is; with it a journal is kept, and the run can be gone on with.
@@ -70,7 +78,7 @@ def open_writer(
         OutputError: another suffix; `path` exists, or rows of an unfinished run for it do, or rows of another run; its
             folder is not there or cannot be written to; another run writes it; .parquet without pyarrow.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         found = repr(suffix) if suffix else "a name without a suffix"
         raise OutputError(f"{path}: expected one of {', '.join(SUFFIXES)} for results, found {found}")
@@ -113,6 +121,12 @@ def _open(
     return ResultWriter(path, file, classes, held, journal, style)
 
 
+def suffix_of(path: Path) -> str:
+    """What the name ends in, in lower case: `.csv`, or `.csv.gz` with the suffix before."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == PACKED else last
+
+
 def partial_of(path: Path) -> Path:
     """Where the rows of an unfinished run into `path` are."""
     return path.with_name(path.name + ".partial")
@@ -145,7 +159,8 @@ class ResultWriter:
 
     Every `write` reaches `NAME.partial` before it returns, and closing moves that file onto `NAME`: `NAME` is never
     half written. If the with-block ends in an error, or the program is killed, the rows so far are in `NAME.partial`.
-    It has the format of `NAME`, but JSON lines for Parquet: a Parquet file cannot be read before it is finished.
+    It has the format of `NAME`, but it is never packed, and has JSON lines for Parquet: what is packed, or a Parquet
+    file, cannot be read, nor gone on with, before it is finished.
     With a journal, `done` says how far the run is, and a later run can go on from there.
 
     Attributes:
@@ -175,7 +190,8 @@ class ResultWriter:
         self._file, self._lock, self._style = partial, held, style
         self._journal = journal
         self._classes = tuple(classes)
-        self._suffix = path.suffix.lower()
+        whole = suffix_of(path)
+        self._suffix, self._packed = whole.removesuffix(PACKED), whole.endswith(PACKED)
         if self._suffix == ".csv" and not self.begun.size:
             self._append(_csv_text([columns(self._classes)]))
 
@@ -256,6 +272,8 @@ class ResultWriter:
             self._file.close()
             if self._suffix == ".parquet":
                 _make_parquet(self.partial, self.path, self._classes)
+            elif self._packed:
+                _pack(self.partial, self.path)
             else:
                 self.partial.replace(self.path)
             if self._journal:
@@ -327,6 +345,16 @@ def _csv_text(rows: Sequence[Sequence[Cell]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def _pack(rows: Path, target: Path) -> None:
+    with (
+        replacing(target) as temporary,
+        rows.open("rb") as file,
+        temporary.open("wb") as out,
+        gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed,  # the same rows give the same file
+    ):
+        shutil.copyfileobj(file, packed, 1 << 20)
 
 
 def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:

@@ -25,8 +25,8 @@ from mien.model.crop import Crops, cut
 from mien.model.session import Session
 from mien.output.draw import annotate
 from mien.records import Expression, Image, Reading
-from mien_train.bundles.student_weights import COURSE_CROP, COURSE_INPUT
 from mien_train.data.tensors import predict_logits
+from mien_train.networks.emotion_net import COURSE_CROP, COURSE_INPUT
 
 CASCADE = "haarcascade_frontalface_default.xml"
 WEIGHTS = "./face_expression.pth"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,10 @@ def test_a_small_face_has_a_tag_but_no_bars():
     assert (x2 - x1) < 110
     assert y1 < 196
     assert y2 <= 244
+    why: Counter[str] = Counter()
+    annotate(image, [reading((200, 200, 240, 240)), reading((40, 60, 160, 190))], why)
+    assert why.total() == 1
+    assert "small" in next(iter(why))
 
 
 def test_tags_and_bars_do_not_hide_other_faces():

@@ -19,8 +19,8 @@ from mien.errors import DatasetError, MediaError
 from mien.media.image import read_image
 from mien.model.crop import cut, whole_face
 from mien.model.manifest import CropSpec
-from mien_train.bundles.student_weights import COURSE_INPUT
 from mien_train.data.tensors import normalize
+from mien_train.networks.emotion_net import COURSE_INPUT
 
 from .figures import imshow_with_labels
 

@@ -18,6 +18,9 @@ from .measures import Matrix
 
 COLUMNS = 8
 
+CELL_HEIGHT, PICTURE = 1.2, 0.92
+"""Of a picture with its label, and of the picture alone, in widths of a column."""
+
 VECTORS = (".svg", ".pdf")
 """Formats that a figure for a report is written in beside PNG."""
 
@@ -36,14 +39,20 @@ def imshow_with_labels(images: Tensor, labels: Sequence[int | str] | Tensor, cla
     if not len(images):
         raise ValueError("expected at least one picture, got none")
     rows = -(-len(images) // COLUMNS)
-    figure = plt.figure(figsize=(1.4 * COLUMNS, 1.7 * rows), layout="constrained")
-    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for axes in grid:
-        axes.axis("off")
+    figure = plt.figure(figsize=(1.4 * COLUMNS, 1.4 * CELL_HEIGHT * rows))
+    # One system of axes for all: 32 of them take eight times as long to draw.
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.axis("off")
+    axes.set(xlim=(0, COLUMNS), ylim=(CELL_HEIGHT * rows, 0))
     names = [label if isinstance(label, str) else str(classes[int(label)]) for label in labels]
-    for index, (axes, image) in enumerate(zip(grid, torch.as_tensor(images).detach().cpu(), strict=False)):
-        axes.imshow((image * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy(), cmap="gray", interpolation="nearest")
-        axes.set_title(names[index] if index < len(names) else "", fontsize=9)
+    for index, image in enumerate(torch.as_tensor(images).detach().cpu()):
+        row, column = divmod(index, COLUMNS)
+        left, top = column + (1 - PICTURE) / 2, CELL_HEIGHT * (row + 1) - 1
+        height, width = (PICTURE * side / max(image.shape[1:]) for side in image.shape[1:])
+        pixels = (image * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
+        extent = (left, left + width, top + height, top)
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal", extent=extent)
+        axes.text(column + 0.5, top - 0.04, names[index] if index < len(names) else "", ha="center", fontsize=9)
     return _show(figure, "labels")
 
 

@@ -18,11 +18,7 @@ from mien.errors import DatasetError
 from mien.measure.metrics import accuracy, log_loss
 from mien.model.bundle import Bundle, write_bundle
 from mien.model.manifest import (
-    DEFAULT_FRAMING,
     Calibration,
-    CropSpec,
-    Framing,
-    InputSpec,
     Manifest,
     Metric,
     TrainingInfo,
@@ -35,12 +31,8 @@ from mien_train.bundles.measured import cross_fitted_ece, fit_temperature, sessi
 from mien_train.bundles.to_onnx import Deployed, created_now, make_golden, to_onnx_checked
 from mien_train.data.packs import pack
 from mien_train.data.tensors import predict_logits
+from mien_train.networks.emotion_net import COURSE_CROP
 from mien_train.networks.student_network import StudentNetwork, StudentOptions, open_student
-
-COURSE_INPUT = InputSpec(height=48, width=48, channels=3, color="rgb")
-
-COURSE_CROP = CropSpec(align="none", framings={DEFAULT_FRAMING: Framing(margin=1.0), "haar": Framing(margin=1.0)})
-"""The course cuts the cascade's box as it is."""
 
 
 def export_weights(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
+from mien.model.manifest import DEFAULT_FRAMING, CropSpec, Framing, InputSpec
 from mien_train.networks.modules import Levels, SqueezeExcitation
 from mien_train.networks.state_dict import check_finite, load_checked
 
@@ -21,6 +22,11 @@ SIDE = 48
 
 KERNELS, PADDINGS = (3, 3, 4), (1, 0, 0)
 """Of the course's three convolutions. Further ones have 3 x 3 and a padding of 1: the map is too small for less."""
+
+COURSE_INPUT = InputSpec(height=SIDE, width=SIDE, channels=3, color="rgb")
+
+COURSE_CROP = CropSpec(align="none", framings={DEFAULT_FRAMING: Framing(margin=1.0), "haar": Framing(margin=1.0)})
+"""The course cuts the cascade's box as it is."""
 
 MODULE_HINT = "name the code of the network instead, with module = my_net/classify.py:makeEmotionNet"
 

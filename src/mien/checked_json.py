@@ -1,4 +1,4 @@
-"""JSON files of our own that know when they are damaged: the field `check` is the CRC-32 of all the others."""
+"""JSON that is told from damaged JSON: names that stand twice, and in files of our own a CRC-32 of all fields."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from mien.errors import MienError, OutputError
 from mien.files import write_text
 
 CHECK = "check"
+
+
+def strict_json(text: str | bytes) -> object:
+    """What a stranger's JSON says.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, or an object names one thing twice, of which Python's parser
+            would drop the first without a word.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_named_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:60]!r} stands there twice")
+    return found
 
 
 def write_checked_json(path: Path, document: Mapping[str, Any], error: type[MienError] = OutputError) -> None:

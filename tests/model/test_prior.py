@@ -86,6 +86,8 @@ def test_files_of_shares(bundle: Bundle, tmp_path: Path, astronaut: Path, name: 
         ({"happy": float("nan"), "neutral": 1, "sad": 1}, "expected shares of 0 or more, found nan"),
         ({"happy": 0, "neutral": 0, "sad": 0}, "expected shares that sum to more than 0"),
         ({}, "expected shares that sum to more than 0"),
+        ({"happy": 1e308, "neutral": 1e308, "sad": 1}, "not to infinity, found inf"),
+        ({"happy": 1, "Happy ": 2, "neutral": 1, "sad": 1}, "'happy' has two shares"),
     ],
 )
 def test_shares_that_make_no_sense(bundle: Bundle, shares: dict[str, float], message: str):
@@ -94,7 +96,21 @@ def test_shares_that_make_no_sense(bundle: Bundle, shares: dict[str, float], mes
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"happy": "much"}', '{"happy": null}', "happy;1", "happy,1,2", "happy,1\nhappy,2", "\x00\xff"]
+    "text",
+    [
+        "",
+        "{",
+        '{"happy": "much"}',
+        '{"happy": null}',
+        "happy;1",
+        "happy,1,2",
+        "happy,1\nhappy,2",
+        "\x00\xff",
+        '{"a":' * 3000,
+        '{"happy": 1, "happy": 2}',
+        '"' + "x" * 200_000,
+        "x" * 2_000_000,
+    ],
 )
 def test_files_that_are_none(tmp_path: Path, text: str):
     path = tmp_path / "p.csv"
@@ -104,7 +120,7 @@ def test_files_that_are_none(tmp_path: Path, text: str):
 
 
 def test_a_missing_file_a_folder_and_a_strength_out_of_range(tmp_path: Path):
-    for place in ("evn", tmp_path):
+    for place in ("evn", "e\0vn", tmp_path):
         with pytest.raises(DatasetError, match="expected training, even, or a readable file of shares"):
             as_prior(place)
     for strength in (-0.1, 1.1, float("nan")):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from mien.checked_json import strict_json
 from mien.dataset.csv_rows import CsvRows, DamagedRow
 from mien.dataset.labels import canonical
 from mien.dataset.samples import Sample, Split
@@ -89,8 +89,8 @@ def _pairs_of_file(path: Path) -> list[tuple[str, str]]:
 
 def _pairs_of_json(path: Path, text: str) -> list[tuple[str, str]]:
     try:
-        found: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = strict_json(text)
+    except ValueError as error:
         raise DatasetError(f"{path}: not JSON ({reason(error)[:80]}); expected {{LABEL: CLASS}}") from error
     if not isinstance(found, dict):
         raise DatasetError(f"{path}: expected a JSON object {{LABEL: CLASS}}, found {type(found).__name__}")

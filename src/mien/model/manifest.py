@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from mien.errors import BundleError, ManifestError
+from mien.checked_json import strict_json
+from mien.errors import BundleError, ManifestError, reason
 
 SCHEMA_VERSION = 1
 
@@ -307,6 +308,10 @@ def parse_manifest(text: str | bytes, source: str) -> Manifest:
     """
     if len(text) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"{source}: a manifest of more than {MAX_MANIFEST_BYTES:,} bytes")
+    try:
+        strict_json(text)  # of a field that stands twice, the other parser takes the last without a word
+    except ValueError as error:
+        raise ManifestError(f"{source}: the manifest is no JSON ({reason(error)[:200]})") from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import BundleError, DatasetError
+from mien.checked_json import strict_json
+from mien.errors import BundleError, DatasetError, reason
 from mien.model.manifest import Answer
 
 TRAINING, EVEN = "training", "even"
+
+MAX_CHARACTERS = 1_000_000
+"""A longer file holds no shares of classes; a device has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,14 @@ class Prior:
         for name, share in self.shares.items():
             if not (math.isfinite(share) and share >= 0):
                 raise DatasetError(f"prior {self.name}: expected shares of 0 or more, found {share:g} for {name!r}")
-        if sum(self.shares.values()) <= 0:
-            raise DatasetError(f"prior {self.name}: expected shares that sum to more than 0, found none above 0")
+        names = [name.strip().lower() for name in self.shares]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DatasetError(f"prior {self.name}: {twice[0][:60]!r} has two shares; name it once")
+        if not 0 < sum(self.shares.values()) < math.inf:
+            raise DatasetError(
+                f"prior {self.name}: expected shares that sum to more than 0 and not to infinity, "
+                f"found {sum(self.shares.values()):g}"
+            )
 
     @property
     def is_training(self) -> bool:
@@ -118,19 +127,22 @@ def as_prior(given: str | os.PathLike[str] | Mapping[str, float] | Prior | None,
         return Prior(str(given), strength=strength)
     path = Path(given)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+    except (OSError, ValueError) as error:  # ValueError: no text, or a name that no file system takes
+        why = reason(error) if isinstance(error, OSError) else "it is not text"
         raise DatasetError(
-            f"prior {given}: expected training, even, or a readable file of shares; {reason or error}"
+            f"prior {str(given)[:200]}: expected training, even, or a readable file of shares; {why}"
         ) from None
+    if len(text) > MAX_CHARACTERS:
+        raise DatasetError(f"prior {given}: expected a file of shares, found more than {MAX_CHARACTERS:,} characters")
     return Prior(path.name, _parse(text, path), strength)
 
 
 def _parse(text: str, path: Path) -> dict[str, float]:
     try:
         if text.lstrip().startswith("{"):
-            found: dict[str, Any] = json.loads(text)
+            found = cast("dict[str, Any]", strict_json(text))
             return {name: float(share) for name, share in found.items()}
         rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
         if rows and [cell.strip().lower() for cell in rows[0]] == ["class", "share"]:
@@ -139,7 +151,7 @@ def _parse(text: str, path: Path) -> dict[str, float]:
         if len(shares) != len(rows):
             raise ValueError("a class stands there twice")
         return shares
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise DatasetError(
-            f'prior {path}: expected JSON ({{"happy": 0.3, ...}}) or CSV lines (happy,0.3); {error}'
+            f'prior {path}: expected JSON ({{"happy": 0.3, ...}}) or CSV lines (happy,0.3); {str(error)[:200]}'
         ) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mien.checked_json import strict_json
 from mien.serve.admission import Gate, Ticket
 from mien.serve.options import MAX_PICTURES, ServeOptions
 from mien.serve.problems import ClientGone, RequestProblem
@@ -139,10 +139,9 @@ def parse_json(body: bytes) -> object:
         RequestProblem: 422, not JSON.
     """
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RequestProblem(422, f"the body is not JSON ({reason})") from None
+        return strict_json(body)
+    except ValueError as error:
+        raise RequestProblem(422, f"the body is not JSON ({error})") from None
 
 
 def _decoded(text: object, source: str) -> Picture:

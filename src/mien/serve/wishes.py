@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from mien.checked_json import strict_json
 from mien.model.manifest import Manifest
 from mien.model.prior import EVEN, TRAINING, Prior, as_prior
 from mien.serve.problems import RequestProblem
@@ -75,11 +75,11 @@ def _prior(given: object, strength: float | None) -> Prior | None:
     if given in (TRAINING, EVEN):
         return as_prior(cast(str, given), how_far)
     try:
-        shares = json.loads(given) if isinstance(given, str) else given
+        shares = strict_json(given) if isinstance(given, str) else given
         if not isinstance(shares, dict) or not shares:
             raise ValueError
         return as_prior({str(name): float(share) for name, share in cast("dict[str, float]", shares).items()}, how_far)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         raise _wrong("prior", f'{TRAINING}, {EVEN} or JSON such as {{"happy": 0.3, ...}}', given) from None
 
 

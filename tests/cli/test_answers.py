@@ -66,7 +66,7 @@ def test_checking_labels_by_the_answer_that_is_wanted(both: Bundle, data: Path, 
 def test_data_without_votes_are_compared_with_the_labels(both: Bundle, data: Path, mien: Run):
     code, text, _ = mien("evaluate", data, "--model", both.path)
     assert code == 0
-    assert "The data has no votes: the answer 'people' is compared with the labels" in text
+    assert "No picture has two votes for these classes: the answer 'people' is compared with the labels" in text
     _, text, _ = mien("evaluate", data, "--model", both.path, "--answer", "fer2013")
     assert "no votes" not in text
 

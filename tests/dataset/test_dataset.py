@@ -188,3 +188,31 @@ def test_broken_votes_are_named_with_their_line(tmp_path: Path):
 def test_every_synonym_is_stable():
     for name, meaning in SYNONYMS.items():
         assert canonical(name.upper()) == canonical(meaning) == meaning
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (["path", "happy"], [["train/happy/a.png", "-3"]], "line 2: expected a number of votes from 0 to 1,000"),
+        (["path", "happy"], [["train/happy/a.png", "1000000000000"]], "line 2: expected a number of votes"),
+        (["path", "happy"], [["train/happy/a.png", "1001"]], "found 1,001"),
+        (["path", "happy"], [["train/happy/a.png", "1.5"]], "line 2: expected a number of votes"),
+        (["path", "happy"], [["train/happy/a.png", 1], ["train/happy/a.png", 2]], "line 3: .* stands there twice"),
+        (["path", "happy", "Happiness"], [["train/happy/a.png", 1, 2]], "'happy' and 'Happiness' both mean 'happy'"),
+        (["path", "happy"], [["images/a.png", 5]], r"names no picture that is here \(its first is 'images/a.png'\)"),
+    ],
+)
+def test_votes_that_make_no_sense_are_refused(
+    tmp_path: Path, header: list[str], rows: list[list[object]], message: str
+):
+    picture(tmp_path / "train/happy/a.png")
+    write_csv(tmp_path / "votes.csv", [header, *rows])
+    with pytest.raises(DatasetError, match=message):
+        read_split(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", ["train\\happy\\a.png", "./train/happy/a.png"])
+def test_votes_are_joined_however_their_paths_are_spelled(tmp_path: Path, name: str):
+    picture(tmp_path / "train/happy/a.png")
+    write_csv(tmp_path / "votes.csv", [["path", "happy"], [name, 7]])
+    assert read_split(tmp_path, "train").samples[0].votes == {"happy": 7}

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mien.dataset.csv_rows import CsvRows, DamagedRow, Row, shown
 from mien.dataset.folders import VOTES_FILE
-from mien.dataset.labels import canonical
+from mien.dataset.labels import canonical, vote_count
 from mien.dataset.samples import SPLITS
 from mien.dataset.split_names import split_named
 from mien.errors import DatasetError, Remedy, note_kept
@@ -237,9 +237,10 @@ def _wanted(classes: Sequence[str] | None, known: Sequence[str]) -> set[str]:
 
 
 def _vote_count(column: str, cell: str) -> int:
-    if cell and not (cell.isascii() and cell.isdigit()):
-        raise ValueError(f"column {column}: expected a number of votes, found {shown(cell)}")
-    return int(cell[:9] or 0)
+    try:
+        return vote_count(cell)
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
 
 
 def _vote_name(column: str) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from mien.dataset.csv_rows import CsvRows, DamagedRow
-from mien.dataset.labels import canonical, clashes
+from mien.dataset.labels import canonical, clashes, vote_count
 from mien.dataset.samples import SPLITS, Sample, Split
 from mien.dataset.split_names import known_split, splits_among
 from mien.errors import DatasetError, Remedy, reason
@@ -41,6 +41,11 @@ def read_split(root: Path, split: str) -> Split:
         pictures = _pictures(class_folder, passed_over)
         label = canonical(class_folder.name)
         samples += [Sample(p, label, votes.get(p.relative_to(root).as_posix(), {})) for p in pictures]
+    if votes and not any(s.votes for s in samples) and not any((root / name).is_file() for name in votes):
+        raise DatasetError(
+            f"{root / VOTES_FILE}: names no picture that is here (its first is {next(iter(votes))[:100]!r}); expected "
+            f"paths as seen from {root}, such as {samples[0].path.relative_to(root).as_posix()}"
+        )
     return Split(root, split, tuple(sorted({s.label for s in samples})), tuple(samples), passed_over)
 
 
@@ -101,13 +106,19 @@ def _read_votes(path: Path) -> dict[str, dict[str, int]]:
         return {}
     rows = CsvRows(path, ("path",))
     rows.require()
+    for first, second in clashes(rows.names):
+        rows.close()
+        raise DatasetError(f"{path}: columns {first!r} and {second!r} both mean {canonical(first)!r}; add them up")
     votes: dict[str, dict[str, int]] = {}
     try:
         for row in rows:
             if isinstance(row, DamagedRow):
                 raise row
-            path_of = row.pop("path")
-            votes[path_of] = {canonical(name): int(count or 0) for name, count in row.items()}
+            path_of = row.pop("path").replace("\\", "/").removeprefix("./")
+            if path_of in votes:
+                raise ValueError(f"{path_of[:100]!r} stands there twice")
+            votes[path_of] = {canonical(name): vote_count(count) for name, count in row.items()}
     except ValueError as error:
-        raise DatasetError(f"{path}, line {rows.line}: expected a whole number of votes per class ({error})") from error
+        rows.close()
+        raise DatasetError(f"{path}, line {rows.line}: {error}") from error
     return votes

@@ -108,7 +108,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.answer == "people" and not evaluation.human:
         found.append(
-            "The data has no votes: the answer 'people' is compared with the labels, each of which is one opinion. "
+            "No picture has two votes for these classes: the answer 'people' is compared with the labels, each of "
+            "which is one opinion. "
             "Where it differs it may still be what most people would say; the answer by the labels says what a label "
             "would be."
         )

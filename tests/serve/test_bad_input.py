@@ -196,7 +196,7 @@ def test_connections_that_say_nothing_keep_nobody_out(
 
 def test_a_silent_connection_is_closed_in_time(start_server: Start, monkeypatch: pytest.MonkeyPatch):
     real = connections.patient_protocol
-    monkeypatch.setattr("mien.serve.server.patient_protocol", lambda most: real(most, header_s=0.1))
+    monkeypatch.setattr("mien.serve.http.patient_protocol", lambda most: real(most, header_s=0.1))
     server = start_server()
     for first in (b"", b"POST /v1/re"):
         with socket.create_connection(server.address, timeout=5) as connection:

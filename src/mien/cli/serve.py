@@ -93,18 +93,14 @@ def serve(
 
     Exit code: 0 stopped, 2 it could not start.
     """
-    try:
-        from mien.serve.options import ServeOptions
-        from mien.serve.server import serve as run
-    except ModuleNotFoundError as error:
-        raise ServeError(
-            f"the server needs {error.name}, which is not installed; run: pip install 'mien[serve]'"
-        ) from None
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("mien.serve").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    run(
-        ServeOptions(
+    try:
+        from mien.serve.options import ServeOptions
+        from mien.serve.server import serve as run
+
+        options = ServeOptions(
             models=tuple(model or ["default"]),
             answer=answers.answer,
             prior=answers.prior,
@@ -131,9 +127,12 @@ def serve(
             files=source.files,
             poll_s=source.poll,
             drain_s=source.drain,
-        ),
-        _announce,
-    )
+        )
+        run(options, _announce)
+    except ModuleNotFoundError as error:  # some parts of the extra are imported while the models load
+        raise ServeError(
+            f"the server needs {error.name}, which is not installed; run: pip install 'mien[serve]'"
+        ) from None
 
 
 def _announce(service: Service, url: str) -> None:

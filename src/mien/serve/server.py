@@ -1,28 +1,19 @@
-"""Runs the apps under uvicorn: addresses, signals, and an orderly end."""
+"""Runs the service: addresses, signals, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp
-
 from mien.errors import MienError, ServeError, reason
-from mien.serve.app import admin_app, public_app
-from mien.serve.connections import patient_protocol, raise_file_limit
 from mien.serve.options import ServeOptions, is_loopback
 from mien.serve.service import Busy, Service
-
-GRACE_S = 30
-"""Requests in flight may take so long to finish once the server stops."""
 
 SWITCH_S = 0.0005
 """So long a thread may hold the interpreter lock when others want it."""
@@ -30,14 +21,6 @@ SWITCH_S = 0.0005
 UNIX = "unix:"
 
 _log = logging.getLogger("mien.serve")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, whose signals are handled here: `ready` has to turn 503 first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 OnReady = Callable[[Service, str], None]
@@ -102,16 +85,20 @@ async def run_server(
         MienError: see `serve`.
     """
     public = _listen(options.host, options.port)
-    service = Service(options)
-    on_made(service)
-    most = raise_file_limit()
-    servers = [(_server(public_app(service), most), public)]
     if options.admin:
         _check_admin(options)
-        servers.append((_server(admin_app(service), 64), _listen_admin(options.admin)))
+    service = Service(options)
+    on_made(service)
+    starting = asyncio.create_task(service.start())
+    await asyncio.sleep(0)
+    # What speaks HTTP is imported while another thread loads the models; this shortens the start by a tenth.
+    from mien.serve.http import http_servers
+
+    listeners = [public, _listen_admin(options.admin)] if options.admin else [public]
+    servers = list(zip(http_servers(service), listeners, strict=True))
     running = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
     try:
-        await service.start()
+        await starting
         on_ready(service, _url(public))
         await stopping.wait()
     finally:
@@ -149,22 +136,6 @@ def _keep(task: asyncio.Task[None]) -> None:
     """The loop holds tasks weakly; an unfinished one must not be collected."""
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
-
-
-def _server(app: ASGIApp, most: int) -> _Server:
-    config = uvicorn.Config(
-        app,
-        http=patient_protocol(most),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=1024,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    return _Server(config)
 
 
 def _listen(host: str, port: int) -> socket.socket:

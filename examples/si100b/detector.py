@@ -104,7 +104,8 @@ def main() -> None:
         image = next(read_image(Path(options.source))).pixels
         show_picture(detector.process(np.array(image)), options.out)
         for reading in detector.readings:
-            print(f"{reading.expression.label} {reading.expression.confidence:.1%}  box {reading.face.box_xyxy}")
+            box = ", ".join(f"{edge:.0f}" for edge in reading.face.box_xyxy)
+            print(f"{reading.expression.label} {reading.expression.confidence:.1%}  box {box}")
     else:
         show_video(detector, options.source, options.out)
 

@@ -344,6 +344,7 @@ def test_the_detector_draws_a_face(my_net: ModuleType, astronaut: Path, monkeypa
         Detector("elsewhere.xml", "./face_expression.pth")
     run_file("detector.py", monkeypatch, str(astronaut), "--out", str(tmp_path / "a/b.png"))
     assert (tmp_path / "a/b.png").is_file()
+    assert re.search(r"(happy|neutral|sad) \d+\.\d%  box (\d+, ){3}\d+$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_video_with_two_faces(my_net: ModuleType, astronaut: Path, monkeypatch, tmp_path: Path, capsys):

@@ -15,12 +15,12 @@ import pytest
 from mien import Recognizer
 from mien.detect import make_detector, yunet
 from mien.errors import DeviceError
-from mien.model.bundle import Bundle
+from mien.model.bundle import Bundle, write_bundle
 from mien.model.device import CPU, DEVICES, KINDS, Device, candidates, parse_device
 from mien.model.graph import Graph
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from tests.models import tiny_onnx
+from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 
 InferenceSession = onnxruntime.InferenceSession
 
@@ -122,6 +122,19 @@ def test_a_device_that_works_is_used_and_counted(
     checks = {check.name: check for check in verify_bundle(tiny_bundle, 1, "openvino")}
     assert checks["device"].detail.endswith("operations on openvino")
     assert checks["golden vectors"].passed
+
+
+def test_a_device_that_computes_otherwise_is_told_with_what_to_do(
+    installed: Callable[[str, type[Pretender]], None], tmp_path: Path
+):
+    installed("openvino", Worker)
+    golden = tiny_golden()
+    golden.probabilities[0] = golden.probabilities[0][::-1]
+    bundle = write_bundle(tmp_path / "wrong.onnx", tiny_onnx(), tiny_manifest(), golden)
+    (check,) = [check for check in verify_bundle(bundle, 1, "openvino") if check.name == "golden vectors"]
+    assert check.passed is False
+    assert "openvino computes this model otherwise: use cpu, or a model in floats (large)" in check.detail
+    assert "otherwise" not in verify_bundle(bundle, 1)[-1].detail
 
 
 def test_a_device_that_computes_nothing_is_an_error(installed: Callable[[str, type[Pretender]], None]):

@@ -88,4 +88,6 @@ def _check_golden(bundle: Bundle, session: Session) -> Check:
         worst = max(worst, float(np.abs(probabilities - golden.of(one.answer, bundle.manifest)).max(initial=0)))
     answers = f" of answers {', '.join(a.name for a in bundle.manifest.answers)}" if bundle.manifest.answers else ""
     detail = f"{len(golden.crops)} crops{answers}, largest difference {worst:.1e} (tolerance {golden.tolerance:.0e})"
+    if worst > golden.tolerance and session.placement:
+        detail += f"; {session.placement.device} computes this model otherwise: use cpu, or a model in floats (large)"
     return Check("golden vectors", worst <= golden.tolerance, detail)

@@ -351,6 +351,34 @@ def test_any_header_has_a_limit(data: bytes):
     assert 0 < jpeg_limit(b"\xff\xd8" + data, 1_000_000) <= 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+        (b"\xef\xbb\xbf\n <html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"<?xml version='1.0'?><svg width='3'/>", "an SVG drawing"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL picture"),
+        (b"II*\0\x08\0\0\0", "damaged header, or with pixels of a kind"),
+        (b"\x1aE\xdf\xa3", "a video"),
+        (b"not a picture", "it begins with b'not a pi'"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_called_what_it_looks_like(data: bytes, words: str):
+    with pytest.raises(MediaError, match=rf"known format \(.*{words}"):
+        list(decode(data, "a.jpg"))
+
+
+@pytest.mark.parametrize(("kind", "channels", "share"), [("f4", 3, 8 / 16), ("f8", 3, 8 / 28), ("f8", 4, 8 / 36)])
+def test_a_tiff_of_floats_may_have_as_many_pixels_as_its_numbers_allow(kind: str, channels: int, share: float):
+    cv2 = pytest.importorskip("cv2")
+    data = cv2.imencode(".tif", np.random.default_rng(0).random((20, 20, channels)).astype(kind))[1].tobytes()
+    assert len(list(decode(data, "a.tif", Limits(max_pixels=int(400 / share) + 1)))) == 1
+    with pytest.raises(MediaError, match="larger than the limit"):
+        list(decode(data, "a.tif", Limits(max_pixels=int(400 / share) - 10)))
+
+
 def test_pixel_limit():
     data = encode(noise(24, 32), "PNG")
     assert len(list(decode(data, "x", Limits(24 * 32)))) == 1

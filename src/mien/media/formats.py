@@ -56,6 +56,40 @@ def is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head[8:64]
 
 
+def looks_like(data: bytes) -> str:
+    """What a file that is no picture seems to be, by its first bytes, for a message."""
+    head = data[:HEAD_BYTES]
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for begins, what in _OTHERS:
+        if head.startswith(begins):
+            return what
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page; the address it came from may have refused the picture"
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+        return "an SVG drawing; export it as PNG"
+    if kind := kind_of(head):
+        return (
+            f"a {kind}" if kind == "video" else "a picture with a damaged header, or with pixels of a kind mien lacks"
+        )
+    return f"it begins with {data[:8]!r}"
+
+
+_OTHERS = (
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the file; run: git lfs pull"),
+    (b"%PDF", "a PDF document; export its pages as PNG"),
+    (b"%!PS", "a PostScript drawing; export it as PNG"),
+    (b"8BPS", "a Photoshop document; export it as PNG"),
+    (b"PK\x03\x04", "a zip archive; give it a name that ends in .zip"),
+    (b"\x1f\x8b", "a file packed with gzip; unpack it"),
+    (b"\xff\x0a", "a JPEG XL picture; convert it to PNG"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture; convert it to PNG"),
+    (b"v/1\x01", "an OpenEXR picture; convert it to TIFF"),
+    (b"#?RADIANCE", "a Radiance HDR picture; convert it to TIFF"),
+    (b"\0\0\1\0", "an icon; convert it to PNG"),
+    (b"bplist00", "a property list of macOS"),
+    (b"\0\5\x16\7", "the attributes of a file of macOS, and not the file itself"),
+)
+
 _PICTURES = (
     b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  \r\n\x87\n",
     b"\xff\x4f\xff\x51",

@@ -20,13 +20,14 @@ from mien.media.checks import (
     HIGHEST_PIXELS,
     MAX_BYTES,
     USUAL,
+    USUAL_MEMORY,
     Limits,
     check_png,
     check_promise,
     jpeg_limit,
     pixel_limit,
 )
-from mien.media.formats import is_heif
+from mien.media.formats import is_heif, looks_like
 from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr, turns
 from mien.media.tiff_errors import strict_tiff
 from mien.records import Frame, Image, Reduced
@@ -174,8 +175,8 @@ def _damaged(source: str, error: Exception) -> MediaError:
     return MediaError(f"{source}: the picture is truncated or damaged ({reason(error)})")
 
 
-def _float_tiff(data: bytes, width: int, height: int, source: str, max_pixels: int) -> Image:
-    limit = pixel_limit("float TIFF", max_pixels)
+def _float_tiff(data: bytes, width: int, height: int, memory: int, source: str, max_pixels: int) -> Image:
+    limit = max_pixels * USUAL_MEMORY // max(USUAL_MEMORY, memory)
     if width * height > limit:
         raise MediaError(f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it")
     try:
@@ -262,8 +263,8 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
         ) from error
     except UnidentifiedImageError:
         raise MediaError(
-            f"{source}: not a picture in a known format (it begins with {data[:8]!r}); expected JPEG, PNG, GIF, WebP, "
-            "TIFF, BMP, PNM, AVIF, HEIC or JPEG 2000"
+            f"{source}: not a picture in a known format ({looks_like(data)}); expected JPEG, PNG, GIF, WebP, TIFF, BMP, "
+            "PNM, AVIF, HEIC or JPEG 2000"
         ) from None
     except Exception as error:
         raise MediaError(f"{source}: the picture's header is damaged ({reason(error)})") from error

@@ -17,6 +17,9 @@ from mien.imaging import from_pillow
 from mien.opencv import load_opencv
 from mien.records import Image
 
+SPARE_BYTES = 4
+"""Of a pixel: what comes out of decoding, and a strip of work."""
+
 STRIP_PIXELS = 2**20
 """Pixels converted at once."""
 
@@ -128,8 +131,8 @@ def deep_image(picture: PillowImage.Image, data: bytes) -> Image | None:
     return decode_deep(data, _turn_of(picture)) if is_deep_color(picture, data) else None
 
 
-def float_tiff_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) of a color TIFF of floats, which Pillow does not know; None for any other file."""
+def float_tiff_size(data: bytes) -> tuple[int, int, int] | None:
+    """(width, height, bytes of memory a pixel) of a color TIFF of floats, which Pillow does not know; else None."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     try:
@@ -137,9 +140,10 @@ def float_tiff_size(data: bytes) -> tuple[int, int] | None:
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
-        if tags.get(277, 1) < 3 or set(tags.get(339, (1,))) != {3}:
+        samples = tags.get(277, 1)
+        if samples < 3 or set(tags.get(339, (1,))) != {3}:
             return None
-        return int(tags[256]), int(tags[257])
+        return int(tags[256]), int(tags[257]), samples * max(tags[258]) // 8 + SPARE_BYTES
     except Exception:  # whoever decodes it says why
         return None
 

@@ -98,8 +98,14 @@ def test_pictures_are_known_by_content_and_the_rest_counted(tmp_path: Path):
         text_of([[NAMES[int(e)], p, u] for e, p, u in faces()]).encode(),
         text_of(faces(), "emotion,pixels,Usage,note\n").replace("Test\n", "Test,caf\xe9\n").encode("latin-1"),
         gzip.compress(text_of(faces()).encode()),
+        text_of(faces()).replace(",", ";").encode(),
+        text_of(faces()).replace(",", "\t").encode("utf-16"),
+        b"sep=;\r\n" + text_of(faces()).replace(",", ";").encode(),
     ],
-    ids=["icml", "bom", "utf16", "lower", "blanks", "no header", "names", "latin1", "gzip"],
+    ids=[
+        "icml", "bom", "utf16", "lower", "blanks", "no header", "names", "latin1", "gzip", "semicolons", "tabs",
+        "told separator",
+    ],
 )  # fmt: skip
 def test_every_spelling_of_fer2013_gives_the_same_pictures(tmp_path: Path, data: bytes):
     (tmp_path / "f.csv").write_bytes(data)

@@ -1,7 +1,9 @@
 """The one reader of CSV files: tables of pictures, `fer2013.csv`, votes and lists.
 
-Column names are found whatever their case and the blanks around them. Cells lose the blanks around them. A byte order
-mark is skipped, a file packed with gzip is unpacked, and a line that is not UTF-8 is taken for Windows-1252.
+Column names are found whatever their case and the blanks around them. Between cells stand commas, or semicolons or tabs
+where only these make the columns that must be there; a first line `sep=;`, as for spreadsheets, says so. Cells lose the
+blanks around them. A byte order mark is skipped, UTF-16 is told by it, a file packed with gzip is unpacked, and a line
+that is not UTF-8 is taken for Windows-1252.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +23,10 @@ from mien.errors import DatasetError, reason
 
 MAX_LINE = 4_000_000
 """Longest line, in bytes: a picture of 48 x 48 takes 9,000. A longer one is no table, and would fill the memory."""
+
+SEPARATORS = (",", ";", "\t")
+
+SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)
 
 SHOWN = 60
 """Characters of a cell shown in a message."""
@@ -44,11 +52,17 @@ class CsvRows:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self._lines = _Lines(path)
-        self._reader = csv.reader(iter(self._lines))
         self.line = 0
         self.remedy = ""
         """What to do where a column is missing."""
         try:
+            lines = iter(self._lines)
+            first = next(lines, "")
+            told = SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
+            if told:
+                first = next(lines, "")
+            separator = told[1] if told else _separator(first, columns)
+            self._reader = csv.reader(chain([first] if first else [], lines), delimiter=separator)
             header = next(self._reader, list[str]())
         except (csv.Error, DamagedRow) as error:
             self.close()
@@ -116,11 +130,11 @@ class _Lines:
             raise DatasetError(f"{path}: cannot be read as a CSV file ({reason(error)})") from error
         head = raw.peek(4)[:4]
         self._raw = raw
-        self._file: BinaryIO = raw
+        self._file: BinaryIO | _Utf16 = raw
         if head.startswith(b"\x1f\x8b"):
             self._file = cast("BinaryIO", gzip.GzipFile(fileobj=raw))
         elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self._file = _utf8_of(raw)
+            self._file = _Utf16(raw)
 
     def __iter__(self) -> Iterator[str]:
         while True:
@@ -143,10 +157,30 @@ class _Lines:
         self._raw.close()
 
 
-def _utf8_of(raw: BinaryIO) -> BinaryIO:
-    """A file in UTF-16, as spreadsheets write "Unicode text", in UTF-8."""
-    text = raw.read(MAX_LINE * 16).decode("utf-16", "replace")
-    return io.BytesIO(text.encode())
+class _Utf16:
+    """Lines of a file in UTF-16, as spreadsheets write "Unicode text", in UTF-8."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._text = io.TextIOWrapper(raw, "utf-16", "replace", newline="")
+
+    def readline(self, size: int) -> bytes:
+        return self._text.readline(size).encode()
+
+    def close(self) -> None:
+        self._text.close()
+
+
+def _separator(header: str, columns: Sequence[str]) -> str:
+    """What stands between the cells: that with which the most of the columns are there, a comma if none is."""
+
+    def there(separator: str) -> int:
+        try:
+            names = next(csv.reader([header], delimiter=separator), list[str]())
+        except csv.Error:
+            return 0
+        return len({_column(name, columns) for name in names}.intersection(columns))
+
+    return max(SEPARATORS, key=there)
 
 
 def _text(line: bytes) -> str:

@@ -263,8 +263,8 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
         ) from error
     except UnidentifiedImageError:
         raise MediaError(
-            f"{source}: not a picture in a known format ({looks_like(data)}); expected JPEG, PNG, GIF, WebP, TIFF, BMP, "
-            "PNM, AVIF, HEIC or JPEG 2000"
+            f"{source}: not a picture in a known format ({looks_like(data)}); expected JPEG, PNG, GIF, WebP, TIFF, "
+            "BMP, PNM, AVIF, HEIC or JPEG 2000"
         ) from None
     except Exception as error:
         raise MediaError(f"{source}: the picture's header is damaged ({reason(error)})") from error

@@ -14,7 +14,7 @@ import torch
 
 from mien.model.bundle import load_bundle
 from mien.model.session import Session
-from mien_train.bundles.to_onnx import Deployed
+from mien_train.bundles.to_onnx import DeployedNetwork
 from mien_train.data.tensors import output_columns
 from mien_train.networks.networks import build_network
 from mien_train.recipe import Recipe, parse_recipe
@@ -45,7 +45,7 @@ def main() -> None:
     classes = len(manifest.label_answer.classes)
     # Speed does not depend on the weights' values, so a fresh network of the same recipe stands for the trained one.
     network = build_network(recipe.network, manifest.input.channels, output_columns(recipe, classes), recipe.size)
-    eager = Deployed(network, classes, manifest.label_answer.calibration.temperature).eval()
+    eager = DeployedNetwork(network, classes, manifest.label_answer.calibration.temperature).eval()
     session = Session(bundle, threads=1)
     for batch in (1, 64):
         crops = np.random.default_rng(0).integers(

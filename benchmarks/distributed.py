@@ -34,7 +34,7 @@ from volume import compose
 
 from mien.batch import Job
 from mien.detect import default_detector_name
-from mien.distributed import Done, LocalEngine, RayEngine, Work, make_plan, score, try_shard
+from mien.distributed import LocalEngine, RayEngine, ScoredShard, WorkerRun, make_plan, score, try_shard
 from mien.distributed import object_store as client
 from mien.distributed.stores import open_store
 from mien.distributed.work import recognizer_for
@@ -52,7 +52,7 @@ class Timed:
         self._engine = engine
         self.began, self.ended = float("inf"), 0.0
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         """See `mien.distributed.Engine`."""
         for done in self._engine.map(work, shards):
             self.ended = time.monotonic()
@@ -287,7 +287,7 @@ def cost(photos: int, **_: object) -> None:
 class Here:
     """An engine that scores in this process."""
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         """See `mien.distributed.Engine`."""
         for shard in shards:
             yield try_shard(work, shard)

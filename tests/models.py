@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.model.bundle import Golden
+from mien.model.bundle import GoldenVectors
 from mien.model.manifest import Answer, InputSpec, Manifest, OutputSpec
 
 CLASSES = ("happy", "neutral", "sad")
@@ -54,12 +54,12 @@ def tiny_manifest(**changes: object) -> Manifest:
     return Manifest(**{"name": "tiny", "classes": CLASSES, "input": spec, **changes})  # type: ignore[arg-type]
 
 
-def tiny_golden(size: int = 48) -> Golden:
+def tiny_golden(size: int = 48) -> GoldenVectors:
     """Three flat crops and their exact probabilities."""
     crops = np.stack([np.full((size, size, 1), level, np.uint8) for level in (0, 128, 255)])
     logits = (crops.reshape(3, -1).mean(axis=1, keepdims=True) / 255 - 0.5) * SLOPE
     powers = np.exp(logits)
-    return Golden(crops, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))
+    return GoldenVectors(crops, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def endless_onnx() -> bytes:
@@ -112,9 +112,9 @@ def two_answers(people: dict[str, float] | None = None) -> tuple[Answer, Answer]
     )
 
 
-def two_answers_golden(size: int = 48) -> Golden:
+def two_answers_golden(size: int = 48) -> GoldenVectors:
     """As `tiny_golden`, for both answers."""
     golden = tiny_golden(size)
     inverse = 1 / golden.probabilities
     others = {"fer2013": (inverse / inverse.sum(axis=1, keepdims=True)).astype(np.float32)}
-    return Golden(golden.crops, golden.probabilities, others=others)
+    return GoldenVectors(golden.crops, golden.probabilities, others=others)

@@ -18,7 +18,7 @@ import pytest
 from mien.cli import live_view
 from mien.detect import StubDetector
 from mien.errors import MediaError
-from mien.live import Live, Moment, open_live, paced
+from mien.live import Live, LiveFrame, open_live, paced
 from mien.media.frame_thread import FrameThread
 from mien.model.bundle import Bundle
 from mien.pipeline import Recognizer
@@ -76,7 +76,7 @@ def test_a_slow_reader_drops_frames_and_does_not_fall_behind(tiny_bundle: Bundle
     slow = Slow(clock, 31)
     with closing(FrameThread(slow.frames(), clock=clock)) as slow.newest:
         live = Live(Recognizer(tiny_bundle.path, slow), slow.newest, clock=clock)
-        moments = [m for m in live.run() if isinstance(m, Moment)]
+        moments = [m for m in live.run() if isinstance(m, LiveFrame)]
     assert [m.result.frame.index for m in moments] == [0, 5, 10, 15, 20, 25, 30]
     assert live.dropped == 24
     assert live.frames == 7
@@ -106,11 +106,11 @@ class Told:
             yield FrameReadings(item, tuple(readings))
 
 
-def told(script: list[dict[int, float]]) -> tuple[list[Moment], Live]:
+def told(script: list[dict[int, float]]) -> tuple[list[LiveFrame], Live]:
     items = (frame(i, i / 10) for i in range(len(script)))
     with closing(FrameThread(items, keep=len(script))) as newest:  # type: ignore[arg-type]
         live = Live(Told(script), newest)  # type: ignore[arg-type]
-        return [m for m in live.run() if isinstance(m, Moment)], live
+        return [m for m in live.run() if isinstance(m, LiveFrame)], live
 
 
 def test_what_is_shown_since_when_and_for_how_long():
@@ -239,14 +239,14 @@ def test_on_a_terminal_there_is_a_table(mien: Command, clip: Path, monkeypatch: 
 
 
 def test_ctrl_c_ends_with_a_summary(mien: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    shown = live_view.Lines.show
+    shown = live_view.ChangeLines.show
 
-    def show(self: live_view.Lines, moment: Moment | Failure) -> None:
+    def show(self: live_view.ChangeLines, moment: LiveFrame | Failure) -> None:
         shown(self, moment)
-        if isinstance(moment, Moment) and (moment.result.frame.time_s or 0) > 0.5:
+        if isinstance(moment, LiveFrame) and (moment.result.frame.time_s or 0) > 0.5:
             _thread.interrupt_main()
 
-    monkeypatch.setattr(live_view.Lines, "show", show)
+    monkeypatch.setattr(live_view.ChangeLines, "show", show)
     code, _, err = mien("live", clip, "--out", tmp_path / "rows.csv", "--threads", "1")
     assert code == 0, err
     assert "happy" in err
@@ -321,4 +321,4 @@ def test_a_stub_detector_is_enough_for_a_live_of_ones_own(tiny_bundle: Bundle, c
         live = Live(Recognizer(tiny_bundle.path, StubDetector([Face(BOX, 0.9)])), newest, seconds=0.3)
         moments = list(live.run())
     assert moments
-    assert all(isinstance(m, Moment) and len(m.faces) == 1 for m in moments)
+    assert all(isinstance(m, LiveFrame) and len(m.faces) == 1 for m in moments)

@@ -102,7 +102,7 @@ def read_items(items: Iterable[Numbered], job: Job, recognizer: Recognizer, work
     if workers == 1:
         yield from _read_here(items, job, recognizer)
         return
-    crew = _Crew(job, recognizer.clock, workers)
+    crew = _WorkerPool(job, recognizer.clock, workers)
     try:
         yield from _read_there(items, job, recognizer, crew)
     finally:
@@ -144,7 +144,7 @@ def _place(result: FrameReadings) -> tuple[str, int]:
     return result.frame.source, result.frame.index
 
 
-def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, crew: _Crew) -> Iterator[Result]:
+def _read_there(items: Iterable[Numbered], job: Job, recognizer: Recognizer, crew: _WorkerPool) -> Iterator[Result]:
     chunks = _chunks(items)
     while True:
         while len(crew.under_way) < crew.workers * AHEAD and (chunk := next(chunks, None)):
@@ -187,7 +187,7 @@ class _Task:
     future: Future[Done] | None
 
 
-class _Crew:
+class _WorkerPool:
     """Worker processes, and the chunks they work on, in order. Dead workers are replaced."""
 
     def __init__(self, job: Job, clock: Stopwatch, workers: int) -> None:

@@ -12,11 +12,11 @@ from mien.errors import MediaError
 from mien.media import Clip, list_items, read_item
 from mien.media.checks import USUAL, Limits
 from mien.media.frame_thread import FrameThread
-from mien.media.stream_reader import Feed
+from mien.media.stream_reader import StreamReader
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings, Reading
 from mien.temporal.episodes import Episode, EpisodeFinder
-from mien.temporal.smoothing import Steady
+from mien.temporal.smoothing import ReadingSmoother
 
 GONE_S = 1.0
 """A face unseen for so long is gone: the tracker's patience."""
@@ -32,7 +32,7 @@ Wait = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownExpression:
     """What a face shows now: `label` with a smoothed `probability`, 0..1, since `since_s` (None: not for certain)."""
 
     track: int
@@ -42,7 +42,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LiveFrame:
     """One frame, read.
 
     Attributes:
@@ -55,13 +55,13 @@ class Moment:
 
     result: FrameReadings
     readings: tuple[Reading, ...]
-    faces: tuple[Shown, ...]
+    faces: tuple[ShownExpression, ...]
     gone: tuple[int, ...]
     latency_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class ExpressionTotal:
     """How long and how often an expression was shown, by all faces together, and by how many of them."""
 
     label: str
@@ -98,7 +98,7 @@ class Live:
         self.frames = self.faces = 0
         self._recognizer, self._newest = recognizer, newest
         self._detect_every, self._seconds, self._clock, self._idle = detect_every, seconds, clock, idle
-        self._steady, self._finder = Steady(), EpisodeFinder()
+        self._steady, self._finder = ReadingSmoother(), EpisodeFinder()
         self._seen: dict[int, float] = {}
         self._recent: deque[tuple[float, float]] = deque()
         self._first_s: float | None = None
@@ -129,7 +129,7 @@ class Live:
         """Seconds since the last frame was read; 0 before the first."""
         return self._clock() - self._recent[-1][0] if self._recent else 0.0
 
-    def run(self) -> Iterator[Moment | Failure]:
+    def run(self) -> Iterator[LiveFrame | Failure]:
         """What is read, as it is.
 
         Raises:
@@ -139,11 +139,13 @@ class Live:
         for result in self._recognizer.read_all(frames, detect_every=every, ahead=False):
             yield result if isinstance(result, Failure) else self._moment(result)
 
-    def finish(self) -> list[Total]:
+    def finish(self) -> list[ExpressionTotal]:
         """Finish, and return how long each expression was shown, the longest first."""
         for track in list(self._seen):
             self._end(track)
-        totals = [Total(label, s, self._episodes[label], self._showers[label]) for label, s in self._spent.items()]
+        totals = [
+            ExpressionTotal(label, s, self._episodes[label], self._showers[label]) for label, s in self._spent.items()
+        ]
         return sorted(totals, key=lambda total: (-total.seconds, total.label))
 
     def _frames(self) -> Iterator[Frame | Failure]:
@@ -165,7 +167,7 @@ class Live:
             return False
         return self._clock() - self._first_s >= self._seconds
 
-    def _moment(self, result: FrameReadings) -> Moment:
+    def _moment(self, result: FrameReadings) -> LiveFrame:
         now_s, time_s = self._clock(), result.frame.time_s or 0.0
         self.frames += 1
         self._recent.append((now_s, now_s - self._arrived_s))
@@ -177,15 +179,15 @@ class Live:
         readings = self._steady.update(result)
         faces = [self._shown(reading, time_s) for reading in readings if reading.track is not None]
         faces.sort(key=lambda face: face.track)
-        return Moment(result, readings, tuple(faces), gone, now_s - self._arrived_s)
+        return LiveFrame(result, readings, tuple(faces), gone, now_s - self._arrived_s)
 
-    def _shown(self, reading: Reading, time_s: float) -> Shown:
+    def _shown(self, reading: Reading, time_s: float) -> ShownExpression:
         track, probabilities = reading.track or 0, reading.expression.as_dict()
         self.faces = max(self.faces, track)
         self._seen[track] = time_s
         self._keep(self._finder.update(track, time_s, probabilities))
         label, since_s = self._finder.showing(track) or (reading.expression.label, None)
-        return Shown(track, label, probabilities[label], since_s)
+        return ShownExpression(track, label, probabilities[label], since_s)
 
     def _end(self, track: int) -> None:
         self._keep(self._finder.end(track))
@@ -227,7 +229,7 @@ def open_live(
     if item.address is None:
         frames = paced(_moving(read_item(item, limits=limits, clip=clip)), stopped.wait, clock)
         return FrameThread(frames, clock=clock, stop=stopped.set)
-    feed = Feed(item.address, clip, clock=clock, max_pixels=limits.max_pixels)
+    feed = StreamReader(item.address, clip, clock=clock, max_pixels=limits.max_pixels)
 
     def stop() -> None:
         stopped.set()

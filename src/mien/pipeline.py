@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.base import faces_in
-from mien.detect.read_ahead import Sought, seek
+from mien.detect.read_ahead import SearchedFrame, search_frames
 from mien.errors import MediaError, MienError
 from mien.media.checks import MAX_BYTES, MAX_PIXELS, Limits
 from mien.media.image import Reduction, decode, read_image
@@ -239,9 +239,9 @@ class Recognizer:
                 a camera.
         """
         tracker = Tracker(sure=getattr(self.detector, "sure", 0.0))
-        stills: list[Sought] = []
+        stills: list[SearchedFrame] = []
         threads = self.threads if ahead else 1
-        with closing(seek(frames, self.detector, detect_every=detect_every, threads=threads)) as found:
+        with closing(search_frames(frames, self.detector, detect_every=detect_every, threads=threads)) as found:
             for sought in found:
                 if isinstance(sought.item, Failure) or sought.item.time_s is None:
                     stills.append(sought)
@@ -259,14 +259,14 @@ class Recognizer:
                     yield Failure(sought.item.source, sought.item.index, str(error))
             yield from self._read_stills(stills)
 
-    def _read_stills(self, stills: Sequence[Sought]) -> Iterator[FrameReadings | Failure]:
+    def _read_stills(self, stills: Sequence[SearchedFrame]) -> Iterator[FrameReadings | Failure]:
         found = [self._crops_of(sought) for sought in stills]
         crops = [each[2] for each in found if not isinstance(each, Failure)]
         expressions = iter(self._stages.express(np.concatenate(crops)) if crops else ())
         for each in found:
             yield each if isinstance(each, Failure) else _gather(*each[:2], list(islice(expressions, len(each[1]))))
 
-    def _crops_of(self, sought: Sought) -> tuple[Frame, list[Face], Crops] | Failure:
+    def _crops_of(self, sought: SearchedFrame) -> tuple[Frame, list[Face], Crops] | Failure:
         if isinstance(sought.item, Failure):
             return sought.item
         try:
@@ -356,7 +356,7 @@ def _gather(
     return FrameReadings(frame, tuple(readings))
 
 
-def _enough(stills: Sequence[Sought]) -> bool:
+def _enough(stills: Sequence[SearchedFrame]) -> bool:
     """Whether to read these before taking more: in good time, and without holding many large pictures."""
     frames = [sought.item for sought in stills if isinstance(sought.item, Frame)]
     pixels = sum(frame.held_pixels for frame in frames)

@@ -177,7 +177,7 @@ class Run:
         """
         begun = self._rows.begun if self._rows else Position()
         numbered = islice(enumerate(self.items), begun.items, None)
-        copies = _Copies(numbered, self._rows.seen if self._rows else ()) if self._dedupe else None
+        copies = _CopyFilter(numbered, self._rows.seen if self._rows else ()) if self._dedupe else None
         at = begun.items
         speed = _Speed(len(self.items), progress, begun)
         speed.reached(at, None, self.counts)
@@ -194,7 +194,7 @@ class Run:
             self._tell("stopped; what has been read so far is kept")
         return self.counts
 
-    def _note_done(self, items: int, copies: _Copies | None) -> None:
+    def _note_done(self, items: int, copies: _CopyFilter | None) -> None:
         """The items before `items` are done: their copies are counted, and all is noted to go on from."""
         left_out, seen = copies.before(items) if copies else (0, [])
         self.counts.copies += left_out
@@ -272,7 +272,7 @@ class _Speed:
         self._progress.update("reading", item, self._total, note)
 
 
-class _Copies:
+class _CopyFilter:
     """Items whose bytes have not come before. Holds 16 bytes an item, and a little more of those under way.
 
     Args:

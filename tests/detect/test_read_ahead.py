@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mien import Face, Failure, Frame, MienError, Recognizer
 from mien.detect import read_ahead as ahead
-from mien.detect.read_ahead import Sought, seek
+from mien.detect.read_ahead import SearchedFrame, search_frames
 from mien.model.bundle import Bundle
 
 
@@ -56,14 +56,14 @@ def frame(value: int, time_s: float | None = None, source: str = "a") -> Frame:
 def test_threads_change_nothing(values: list[int], threads: int, every: int, video: bool):
     frames = [frame(value, i / 25 if video else None) for i, value in enumerate(values)]
 
-    def answer(sought: Sought) -> object:
+    def answer(sought: SearchedFrame) -> object:
         try:
             return sought.first, sought.faces and sought.faces()
         except MienError as error:
             return str(error)
 
     def answers(threads: int) -> list[tuple[int, object]]:
-        found = seek(frames, Counting(), detect_every=every, threads=threads)
+        found = search_frames(frames, Counting(), detect_every=every, threads=threads)
         return [(id(sought.item), answer(sought)) for sought in found]
 
     assert answers(threads) == answers(1)
@@ -71,7 +71,7 @@ def test_threads_change_nothing(values: list[int], threads: int, every: int, vid
 
 
 def test_faces_may_be_asked_for_when_all_frames_are_out():
-    found = list(seek((frame(200) for _ in range(9)), Counting(), threads=2))
+    found = list(search_frames((frame(200) for _ in range(9)), Counting(), threads=2))
     assert [sought.faces and len(sought.faces()) for sought in found] == [1] * 9
 
 
@@ -79,7 +79,7 @@ def test_several_look_at_once_and_only_where_the_detector_allows():
     frames = [frame(255) for _ in range(12)]
     for shareable, most in ((True, 3), (False, 1)):
         detector = Counting(shareable)
-        for sought in seek(frames, detector, threads=3):
+        for sought in search_frames(frames, detector, threads=3):
             assert sought.faces
             sought.faces()
         assert detector.most == most
@@ -94,16 +94,16 @@ def test_no_more_is_taken_ahead_than_can_be_used(monkeypatch: pytest.MonkeyPatch
             taken += 1
             yield frame(1, i / 25)
 
-    found = seek(frames(), Counting(), detect_every=2, threads=2)
+    found = search_frames(frames(), Counting(), detect_every=2, threads=2)
     next(found)
     assert taken == 5
     found.close()
     taken = 0
-    next(seek(frames(), Counting(), threads=1))
+    next(search_frames(frames(), Counting(), threads=1))
     assert taken == 1  # a camera's frame is not kept waiting for the next one
     taken = 0
     monkeypatch.setattr(ahead, "PIXELS_AHEAD", 100)
-    next(seek(frames(), Counting(), detect_every=2, threads=8))
+    next(search_frames(frames(), Counting(), detect_every=2, threads=8))
     assert taken == 2  # one of 64 pixels is below the limit, two are above
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.batch import Job
-from mien.distributed import Done, LocalEngine, Work, make_plan, score, score_shard, try_shard
+from mien.distributed import LocalEngine, ScoredShard, WorkerRun, make_plan, score, score_shard, try_shard
 from mien.distributed.object_store import ObjectStore
 from mien.distributed.plan import read_shard
-from mien.distributed.sources import Key, list_source
+from mien.distributed.sources import PictureKey, list_source
 from mien.distributed.stores import open_store
 from mien.errors import MediaError, OutputError, StoreError
 from mien.media import Clip
@@ -42,7 +42,7 @@ class Here:
         self.most = most
         self.scored: list[int] = []
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         for shard in sorted(shards, reverse=True)[: self.most]:
             self.scored.append(shard)
             yield try_shard(work, shard)
@@ -414,4 +414,4 @@ def test_a_plan_gives_back_every_key_in_order(
     parquet.write_table(pa.table({"key": urls}), folder / "keys.parquet")
     plan = make_plan(str(folder / "keys.parquet"), str(folder / "out"), tiny, shard_keys=size)
     found = [key for shard in range(plan.shards) for key in read_shard(plan.work, shard)]
-    assert found == [Key(url) for url in urls]
+    assert found == [PictureKey(url) for url in urls]

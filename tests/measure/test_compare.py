@@ -20,7 +20,7 @@ from mien.detect import StubDetector
 from mien.errors import DatasetError
 from mien.measure.compare import compare
 from mien.measure.significance import Difference, difference, joint_table, mcnemar
-from mien.model.bundle import Bundle, Golden, write_bundle
+from mien.model.bundle import Bundle, GoldenVectors, write_bundle
 from mien.records import Face
 from mien.report import comparison_to_html, comparison_to_json, comparison_to_text
 from tests.measure.test_evaluate import LEVELS, Run, picture, write_csv
@@ -33,7 +33,7 @@ NAMES = ("happy", "neutral", "sad")
 def make_bundle(path: Path, *classes: str) -> Bundle:
     """A tiny model that reads bright as its first class and dark as its third (of two: its second)."""
     count = len(classes)
-    golden = Golden(np.zeros((1, 48, 48, 1), np.uint8), np.full((1, count), 1 / count, np.float32))
+    golden = GoldenVectors(np.zeros((1, 48, 48, 1), np.uint8), np.full((1, count), 1 / count, np.float32))
     return write_bundle(path, tiny_onnx(classes=count), tiny_manifest(name=path.stem, classes=classes), golden)
 
 
@@ -253,7 +253,7 @@ def test_names_cannot_break_the_page(tmp_path: Path, first: Bundle):
         picture(tmp_path / f"<b>x</b>/{label}/a.png", 200)
     other = write_bundle(
         tmp_path / "o.onnx", tiny_onnx(), tiny_manifest(name="<i>o</i>", classes=("sad", "neutral", "happy")),
-        Golden(np.zeros((1, 48, 48, 1), np.uint8), np.full((1, 3), 1 / 3, np.float32)),
+        GoldenVectors(np.zeros((1, 48, 48, 1), np.uint8), np.full((1, 3), 1 / 3, np.float32)),
     )  # fmt: skip
     html = comparison_to_html(compare(first, other, open_dataset(tmp_path / "<b>x</b>", "validation")))
     assert "<b>x" not in html

@@ -29,10 +29,10 @@ from mien.errors import MediaError
 from mien.media import Clip, list_items, open_sources, read_video
 from mien.media import camera as cameras
 from mien.media import stream_reader as feeds
-from mien.media.connection import Broken, Connection, Shot
+from mien.media.connection import Connection, ConnectionLost, StampedImage
 from mien.media.frame_thread import FrameThread
 from mien.media.stream_address import shown, stem
-from mien.media.stream_reader import Feed, Patience
+from mien.media.stream_reader import RetryPolicy, StreamReader
 from mien.media.timestamps import JUMP_S, Timeline
 from mien.records import Failure, Frame
 
@@ -129,8 +129,8 @@ def read(
     address: str, timeout_s: float = 5.0, attempts: int = 3, clip: Clip | None = None
 ) -> tuple[list[Frame], list[str]]:
     """The frames of a stream and what failures say, without waiting between attempts."""
-    patience = Patience(timeout_s=timeout_s, attempts=attempts)
-    items = list(Feed(address, patience=patience, wait=lambda seconds: None))
+    patience = RetryPolicy(timeout_s=timeout_s, attempts=attempts)
+    items = list(StreamReader(address, patience=patience, wait=lambda seconds: None))
     return [i for i in items if isinstance(i, Frame)], [i.message for i in items if isinstance(i, Failure)]
 
 
@@ -156,7 +156,7 @@ def test_a_name_and_password_go_to_the_server_and_nowhere_else(server: Server, c
     broken = send(clips["ts"], length=2 * len(clips["ts"]))
     server.answers["/a.ts"] = in_turn(ask, broken, lambda r: r.send_error(503))
     address = f"http://ann:{SECRET}@{server.host}/a.ts?token={SECRET}"
-    items = list(Feed(address, patience=Patience(attempts=2), wait=lambda seconds: None))
+    items = list(StreamReader(address, patience=RetryPolicy(attempts=2), wait=lambda seconds: None))
     assert server.requests[1][1] == "Basic " + b64encode(f"ann:{SECRET}".encode()).decode()
     assert server.requests[0][0].endswith(SECRET)
     assert {item.source for item in items} == {f"http://***@{server.host}/a.ts?token=***"}
@@ -234,7 +234,7 @@ def test_what_is_no_video_stream_is_an_error_that_says_what_it_is(
 ):
     server.answers["/x"] = answer
     with pytest.raises(MediaError, match=message) as caught:
-        next(iter(Feed(f"http://ann:{SECRET}@{server.host}/x")))
+        next(iter(StreamReader(f"http://ann:{SECRET}@{server.host}/x")))
     assert str(caught.value).startswith(f"http://***@{server.host}/x: ")
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None  # PyAV's own error holds the address
@@ -244,30 +244,30 @@ def test_what_is_no_video_stream_is_an_error_that_says_what_it_is(
 def test_an_index_at_the_end_needs_a_server_that_can_send_parts(server: Server, clips: dict[str, bytes]):
     server.answers["/a.mp4"] = send(clips["last"])
     with pytest.raises(MediaError, match=r"before the first picture.*faststart"):
-        next(iter(Feed(f"http://{server.host}/a.mp4")))
+        next(iter(StreamReader(f"http://{server.host}/a.mp4")))
 
 
 def test_a_server_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPatch):
     server.close()
     for scheme in ("http", "rtsp", "rtmp"):
         with pytest.raises(MediaError, match=r"\*\*\*@.*refused the connection"):
-            next(iter(Feed(f"{scheme}://ann:{SECRET}@{server.host}/x")))
+            next(iter(StreamReader(f"{scheme}://ann:{SECRET}@{server.host}/x")))
     monkeypatch.setattr("mien.media.stream._resolves", lambda host: False)
     with pytest.raises(MediaError, match=r"no computer is called nosuch\.invalid"):
-        next(iter(Feed("http://nosuch.invalid/x")))
+        next(iter(StreamReader("http://nosuch.invalid/x")))
 
 
 def test_a_server_that_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(MediaError, match=r"no answer in 0\.3 s; check the address"):
-            next(iter(Feed(address, patience=Patience(timeout_s=0.3))))
+            next(iter(StreamReader(address, patience=RetryPolicy(timeout_s=0.3))))
 
 
 def test_without_pyav_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(MediaError, match=r"^rtsp://127\.0\.0\.1/x: .*pip install 'mien\[video\]'"):
-        next(iter(Feed("rtsp://127.0.0.1/x")))
+        next(iter(StreamReader("rtsp://127.0.0.1/x")))
 
 
 class Rtsp(socketserver.StreamRequestHandler):
@@ -311,7 +311,7 @@ def test_a_camera_on_the_network_speaks_rtsp(clips: dict[str, bytes], monkeypatc
         host = f"127.0.0.1:{made.server_address[1]}"
         frames, failures = read(f"rtsp://ann:{SECRET}@{host}/stream", attempts=1)
         with pytest.raises(MediaError, match="asks for a name and a password, or has refused these"):
-            next(iter(Feed(f"rtsp://ann:other@{host}/stream")))
+            next(iter(StreamReader(f"rtsp://ann:other@{host}/stream")))
         made.shutdown()
     assert Rtsp.asked.count("PLAY") == 2  # and once more after the first has ended
     assert len(frames) > 90
@@ -429,7 +429,7 @@ def camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeCapture]
 
 def test_a_camera_gives_frames_at_the_clocks_time(camera: type[FakeCapture]):
     ticks = iter(np.arange(100.0, 200.0, 0.25))
-    feed = Feed("camera:0", patience=Patience(attempts=0), clock=lambda: float(next(ticks)))
+    feed = StreamReader("camera:0", patience=RetryPolicy(attempts=0), clock=lambda: float(next(ticks)))
     *frames, last = feed
     assert [f.time_s for f in frames if isinstance(f, Frame)] == [0.0, 0.25, 0.5]
     assert all(f.image.shape == (48, 64, 3) for f in frames if isinstance(f, Frame))
@@ -441,7 +441,7 @@ def test_a_camera_gives_frames_at_the_clocks_time(camera: type[FakeCapture]):
 def test_a_camera_that_comes_back_goes_on(camera: type[FakeCapture]):
     ticks = iter(np.arange(0.0, 200.0, 0.5))
     items = list(
-        Feed(
+        StreamReader(
             "camera:0", Clip(end_s=4.0), clock=lambda: float(next(ticks)), wait=lambda seconds: None, chance=lambda: 0.5
         )
     )
@@ -453,16 +453,16 @@ def test_a_camera_that_comes_back_goes_on(camera: type[FakeCapture]):
 
 def test_cameras_that_cannot_be_opened(camera: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with pytest.raises(MediaError, match=r"there are camera:0 \(Front camera\), camera:2 \(Microscope\)"):
-        next(iter(Feed("camera:1")))
+        next(iter(StreamReader("camera:1")))
     camera.pictures = []
     with pytest.raises(MediaError, match="another program may be using it"):
-        next(iter(Feed("camera:2")))
+        next(iter(StreamReader("camera:2")))
     monkeypatch.setattr("os.access", lambda *args: False)
     with pytest.raises(MediaError, match=r"not allowed to open .*video0.*usermod -aG video"):
-        next(iter(Feed("camera:0")))
+        next(iter(StreamReader("camera:0")))
     monkeypatch.setattr(cameras, "DEVICES", tmp_path / "none")
     with pytest.raises(MediaError, match="no such camera; there is none"):
-        next(iter(Feed("camera:0")))
+        next(iter(StreamReader("camera:0")))
 
 
 # --- what is connected anew, by injected connections
@@ -476,11 +476,11 @@ class Script:
     def __init__(self, *acts: float | str | Exception | None, recording: bool = False) -> None:
         self.acts, self.recording, self.closed = acts, recording, False
 
-    def shots(self, from_s: float) -> Iterator[Shot | str]:
+    def shots(self, from_s: float) -> Iterator[StampedImage | str]:
         for act in self.acts:
             if isinstance(act, Exception):
                 raise act
-            yield act if isinstance(act, str) else Shot(PICTURE, act)
+            yield act if isinstance(act, str) else StampedImage(PICTURE, act)
 
     def close(self) -> None:
         self.closed = True
@@ -509,11 +509,11 @@ class World:
 
     def read(self, clip: Clip = Clip(), **patience: Any) -> list[Frame | Failure]:  # noqa: B008 - frozen
         rest: dict[str, Any] = {"clock": self.clock, "wait": self.wait, "chance": lambda: 0.0}
-        return list(Feed("rtsp://live", clip, patience=Patience(**patience), connect=self.connect, **rest))
+        return list(StreamReader("rtsp://live", clip, patience=RetryPolicy(**patience), connect=self.connect, **rest))
 
 
 def test_waits_double_up_to_a_limit_and_then_it_gives_up():
-    world = World(Script(0.0, 0.1, Broken("gone")))
+    world = World(Script(0.0, 0.1, ConnectionLost("gone")))
     *frames, last = world.read(attempts=5, first_s=1.0, longest_s=5.0)
     assert world.waits == [1.0, 2.0, 4.0, 5.0, 5.0]
     assert len(frames) == 2
@@ -523,14 +523,14 @@ def test_waits_double_up_to_a_limit_and_then_it_gives_up():
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_waits_are_shortened_at_random_but_never_to_nothing(attempt: int, chance: float):
-    patience = Patience(first_s=0.5, longest_s=30.0)
+    patience = RetryPolicy(first_s=0.5, longest_s=30.0)
     longest = patience.wait_s(attempt, 0.0)
     assert longest <= 30
     assert longest / 2 <= patience.wait_s(attempt, chance) <= longest
 
 
 def test_a_sender_that_comes_back_only_to_break_is_given_up_too():
-    flapping = [Script(0.0, Broken("gone")) for _ in range(50)]
+    flapping = [Script(0.0, ConnectionLost("gone")) for _ in range(50)]
     items = World(*flapping).read(attempts=4)
     assert len(items) == 5 + 5
     assert isinstance(items[-1], Failure)
@@ -540,13 +540,13 @@ def test_a_sender_that_comes_back_only_to_break_is_given_up_too():
 @pytest.mark.parametrize(("tick_s", "expected"), [(1.0, 9), (0.01, 3)])
 def test_after_a_good_while_attempts_are_counted_anew(tick_s: float, expected: int):
     """Twelve pictures take twelve seconds of the clock, or, from a file that is sent at once, nearly none."""
-    world = World(*[Script(*np.arange(12.0).tolist(), Broken("gone")) for _ in range(9)])
+    world = World(*[Script(*np.arange(12.0).tolist(), ConnectionLost("gone")) for _ in range(9)])
     world.tick_s = tick_s
     assert sum(isinstance(i, Frame) for i in world.read(attempts=2)) == expected * 12
 
 
 def test_connections_are_closed_and_time_goes_on_by_the_clock_over_a_break():
-    first, second = Script(5.0, 5.5, Broken("gone")), Script(77.0, 77.5)
+    first, second = Script(5.0, 5.5, ConnectionLost("gone")), Script(77.0, 77.5)
     world = World(first, second)
     items = world.read(first_s=3.0)
     times = [i.time_s for i in items if isinstance(i, Frame)]
@@ -559,14 +559,14 @@ def test_connections_are_closed_and_time_goes_on_by_the_clock_over_a_break():
 
 
 def test_a_break_after_the_wanted_end_is_the_end():
-    world = World(Script(0.0, 1.0, Broken("gone")), Script(0.0))
+    world = World(Script(0.0, 1.0, ConnectionLost("gone")), Script(0.0))
     items = world.read(Clip(end_s=3.0), first_s=5.0)
     assert len(world.waits) == 1
     assert sum(isinstance(i, Frame) for i in items) == 2
 
 
 def test_what_was_live_and_is_a_recording_by_now_is_over():
-    items = World(Script(0.0, 1.0, Broken("ended")), Script(0.0, 1.0, recording=True)).read()
+    items = World(Script(0.0, 1.0, ConnectionLost("ended")), Script(0.0, 1.0, recording=True)).read()
     assert [type(i) for i in items] == [Frame, Frame]
 
 
@@ -576,7 +576,7 @@ def test_damage_is_a_row_and_reading_goes_on():
 
 
 def test_a_sender_that_never_sends_is_an_error_and_not_tried_again():
-    world = World(Script(Broken("no picture for 10 s")))
+    world = World(Script(ConnectionLost("no picture for 10 s")))
     with pytest.raises(MediaError, match=r"before the first picture.*no picture for 10 s"):
         world.read()
     assert world.waits == []
@@ -584,7 +584,7 @@ def test_a_sender_that_never_sends_is_an_error_and_not_tried_again():
 
 def test_a_too_large_picture_ends_it():
     with pytest.raises(MediaError, match="64 x 48 pixels; the limit is 100"):
-        list(Feed("rtsp://live", max_pixels=100, connect=lambda: Script(0.0)))
+        list(StreamReader("rtsp://live", max_pixels=100, connect=lambda: Script(0.0)))
 
 
 # --- time
@@ -674,7 +674,9 @@ def test_an_error_comes_after_what_came_before_it():
 
 
 def test_leaving_off_ends_the_thread_even_in_a_wait():
-    feed = Feed("rtsp://live", patience=Patience(first_s=60.0), connect=lambda: Script(0.0, Broken("gone")))
+    feed = StreamReader(
+        "rtsp://live", patience=RetryPolicy(first_s=60.0), connect=lambda: Script(0.0, ConnectionLost("gone"))
+    )
     newest = FrameThread(iter(feed), stop=feed.stop)
     assert newest.take(5.0)
     newest.close()
@@ -685,7 +687,7 @@ def test_in_a_batch_what_comes_too_fast_is_left_out_and_said_so(
     camera: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     camera.pictures = [PICTURE] * 200
-    monkeypatch.setattr(feeds, "Patience", lambda: Patience(attempts=0))
+    monkeypatch.setattr(feeds, "RetryPolicy", lambda: RetryPolicy(attempts=0))
     with caplog.at_level(logging.WARNING, "mien"):
         items = open_sources(["camera:0"])
         first = next(items)
@@ -732,8 +734,8 @@ def test_ctrl_c_ends_what_is_live_and_keeps_what_was_read(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ):
-    def shots(self: object, from_s: float) -> Iterator[Shot]:
-        yield Shot(PICTURE, None)
+    def shots(self: object, from_s: float) -> Iterator[StampedImage]:
+        yield StampedImage(PICTURE, None)
         partial = tmp_path / "a.csv.partial"
         while not (partial.exists() and partial.read_text().count("\n") == 2):  # the header, and what was just shown
             time.sleep(0.01)

@@ -15,9 +15,9 @@ import pytest
 from mien.errors import OutputError
 from mien.media import Clip, read_video
 from mien.output import video_writer as film_module
-from mien.output.video_writer import FilmWriter
+from mien.output.video_writer import VideoWriter
 from mien.records import Box, Expression, Face, Frame, FrameReadings, Image, Reading
-from mien.temporal.smoothing import MAX_LAG, Steady
+from mien.temporal.smoothing import MAX_LAG, ReadingSmoother
 
 RATE = 48_000
 BEEP_S = 1.2
@@ -46,8 +46,8 @@ def make_source(path: Path, codec: str = "aac", *, rate: int = RATE, tone: bool 
     return path
 
 
-def copy(source: Path, path: Path, clip: Clip = Clip()) -> FilmWriter:  # noqa: B008 - frozen
-    with FilmWriter(path, sound=source) as film:
+def copy(source: Path, path: Path, clip: Clip = Clip()) -> VideoWriter:  # noqa: B008 - frozen
+    with VideoWriter(path, sound=source) as film:
         for frame in read_video(str(source), clip):
             assert isinstance(frame, Frame)
             film.write(frame.image, frame.time_s or 0.0)
@@ -55,7 +55,7 @@ def copy(source: Path, path: Path, clip: Clip = Clip()) -> FilmWriter:  # noqa: 
 
 
 def write_all(path: Path, pictures: Iterable[Image]) -> None:
-    with FilmWriter(path, overwrite=True) as film:
+    with VideoWriter(path, overwrite=True) as film:
         for i, picture in enumerate(pictures):
             film.write(picture, i / 25)
 
@@ -92,7 +92,7 @@ def streams(path: Path) -> dict[str, tuple[str, float]]:
 
 def test_a_film_holds_the_pictures_at_their_times(tmp_path: Path):
     times = [3.0, 3.04, 3.5, 3.52, 4.9]  # uneven, as a phone makes them
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         for i, time_s in enumerate(times):
             film.write(gray(50 * i), time_s)
     assert film.notes == []
@@ -105,7 +105,7 @@ def test_a_film_holds_the_pictures_at_their_times(tmp_path: Path):
 
 
 def test_a_film_begins_to_play_before_it_is_there_in_full(tmp_path: Path):
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         film.write(gray(9), 0)
     data = (tmp_path / "a.mp4").read_bytes()
     assert 0 < data.find(b"moov") < data.find(b"mdat")
@@ -115,7 +115,7 @@ def test_a_film_begins_to_play_before_it_is_there_in_full(tmp_path: Path):
 
 def test_colors_are_those_of_bt_709_and_marked_as_such(tmp_path: Path):
     colors = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0)], np.uint8)
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         film.write(np.repeat(np.repeat(colors[None], 64, 0), 40, 1), 0)
     with av.open(str(tmp_path / "a.mp4")) as container:
         frame = next(container.decode(video=0))
@@ -126,7 +126,7 @@ def test_colors_are_those_of_bt_709_and_marked_as_such(tmp_path: Path):
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (33, 17), (161, 121), (40, 400)])
 def test_every_size_of_picture(tmp_path: Path, width: int, height: int):
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         film.write(gray(200, width, height), 0)
         film.write(gray(200, width, height), 0.1)
     found = frames_of(tmp_path / "a.mp4")[0].image
@@ -137,7 +137,7 @@ def test_every_size_of_picture(tmp_path: Path, width: int, height: int):
 
 
 def test_an_odd_edge_is_continued_and_not_blackened(tmp_path: Path):
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         film.write(gray(200, 161, 121), 0)
     found = frames_of(tmp_path / "a.mp4")[0].image
     assert found.shape == (122, 162, 3)
@@ -145,7 +145,7 @@ def test_an_odd_edge_is_continued_and_not_blackened(tmp_path: Path):
 
 
 def test_another_size_midway_is_fitted_into_the_first(tmp_path: Path):
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         film.write(gray(200), 0)
         film.write(gray(200, 60, 120), 0.1)  # upright
         film.write(gray(200, 640, 240), 0.2)  # wide
@@ -159,7 +159,7 @@ def test_another_size_midway_is_fitted_into_the_first(tmp_path: Path):
 
 
 def test_time_that_stands_still_or_goes_back_costs_no_picture(tmp_path: Path):
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         for i, time_s in enumerate((0, 0, 0, 0.5, 0.2, 1.0)):
             film.write(gray(40 * i), time_s)
     frames = frames_of(tmp_path / "a.mp4")
@@ -191,7 +191,7 @@ def test_an_animation_becomes_a_film_without_sound(tmp_path: Path, suffix: str):
     path = tmp_path / f"a.{suffix.lower()}"
     pictures = [PillowImage.fromarray(gray(80 * i)) for i in range(3)]
     pictures[0].save(path, suffix, save_all=True, append_images=pictures[1:], duration=[100, 300, 200])
-    with FilmWriter(tmp_path / "a.mp4", sound=path) as film:
+    with VideoWriter(tmp_path / "a.mp4", sound=path) as film:
         for frame in read_item(list_items([str(path)])[0]):
             assert isinstance(frame, Frame)
             film.write(frame.image, frame.time_s or 0.0)
@@ -252,7 +252,7 @@ def test_a_video_without_sound_is_fine(tmp_path: Path):
 def test_sound_that_cannot_be_had_is_said_and_costs_no_picture(tmp_path: Path):
     (tmp_path / "text.mp4").write_text("no video" * 100)
     for source in (tmp_path / "text.mp4", tmp_path / "absent.mp4"):
-        with FilmWriter(tmp_path / "out.mp4", sound=source, overwrite=True) as film:
+        with VideoWriter(tmp_path / "out.mp4", sound=source, overwrite=True) as film:
             film.write(gray(9), 0)
         (note,) = film.notes
         assert note.startswith("the sound could not be kept (")
@@ -260,17 +260,17 @@ def test_sound_that_cannot_be_had_is_said_and_costs_no_picture(tmp_path: Path):
 
 
 def test_sound_that_breaks_off_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from mien.output.audio_track import Sound
+    from mien.output.audio_track import AudioTrack
 
-    whole = Sound._copied
+    whole = AudioTrack._copied
 
-    def half(self: Sound, *args: object) -> Iterator[object]:
+    def half(self: AudioTrack, *args: object) -> Iterator[object]:
         for number, packet in enumerate(whole(self, *args)):
             if number == 40:
                 raise av.error.InvalidDataError(1, "Invalid data")
             yield packet
 
-    monkeypatch.setattr(Sound, "_copied", half)
+    monkeypatch.setattr(AudioTrack, "_copied", half)
     film = copy(make_source(tmp_path / "a.mp4"), tmp_path / "out.mp4")
     assert film.notes == ["the sound ends at 0.81 s (Invalid data)"]
     assert len(frames_of(tmp_path / "out.mp4")) == 50
@@ -295,7 +295,7 @@ def test_an_error_leaves_nothing_and_the_old_film_in_place(tmp_path: Path):
 
 
 def test_without_pictures_there_is_no_file(tmp_path: Path):
-    with FilmWriter(tmp_path / "a.mp4"):
+    with VideoWriter(tmp_path / "a.mp4"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -314,7 +314,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, name: str, message: str):
     (tmp_path / "old.mp4").write_text("old")
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match=message):
-        FilmWriter(tmp_path / name)
+        VideoWriter(tmp_path / name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX stand for a full disk")
@@ -336,7 +336,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, limit: int)
 
 def test_without_h264_the_film_is_older_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(film_module, "ENCODERS", {"absent": {}, "mpeg4": film_module.ENCODERS["mpeg4"]})
-    with FilmWriter(tmp_path / "a.mp4") as film:
+    with VideoWriter(tmp_path / "a.mp4") as film:
         for i in range(9):
             film.write(gray(20 * i), i / 25)
     assert len(film.notes) == 1
@@ -348,7 +348,7 @@ def test_without_h264_the_film_is_older_and_says_so(tmp_path: Path, monkeypatch:
 
 def test_without_any_encoder_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(film_module, "ENCODERS", {"absent": {}})
-    with pytest.raises(OutputError, match="none of the encoders absent"), FilmWriter(tmp_path / "a.mp4") as film:
+    with pytest.raises(OutputError, match="none of the encoders absent"), VideoWriter(tmp_path / "a.mp4") as film:
         film.write(gray(1), 0)
     assert list(tmp_path.iterdir()) == []
 
@@ -356,7 +356,7 @@ def test_without_any_encoder_it_says_what_to_install(tmp_path: Path, monkeypatch
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(OutputError, match=r"pip install 'mien\[video\]'"):
-        FilmWriter(tmp_path / "a.mp4")
+        VideoWriter(tmp_path / "a.mp4")
 
 
 # --- what is drawn on it ----------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def seen(time_s: float | None, box: Box, happy: float = 0.6, track: int | None =
 
 
 def test_what_trembles_is_drawn_steadily():
-    rng, steady = np.random.default_rng(0), Steady()
+    rng, steady = np.random.default_rng(0), ReadingSmoother()
     labels, lefts, found = [], [], []
     for i in range(100):
         x = 50 + rng.normal(0, 1)
@@ -383,7 +383,7 @@ def test_what_trembles_is_drawn_steadily():
 
 
 def test_a_box_does_not_lag_behind_a_face_that_moves_fast():
-    steady, widths = Steady(), []
+    steady, widths = ReadingSmoother(), []
     for i in range(20):
         box = (10.0 * i, 5.0 * i, 10.0 * i + 40 + i % 2, 5.0 * i + 50)
         (drawn,) = steady.update(seen(i / 25, box))
@@ -397,7 +397,7 @@ def test_a_box_does_not_lag_behind_a_face_that_moves_fast():
 def test_smoothing_goes_by_time_and_not_by_frames():
     ends = []
     for step in (0.02, 0.04):
-        steady = Steady()
+        steady = ReadingSmoother()
         steady.update(seen(0, (50, 20, 90, 70), 1.0))
         for i in range(1, round(0.2 / step) + 1):
             (drawn,) = steady.update(seen(i * step, (52, 20, 92, 70), 0.0))
@@ -406,12 +406,12 @@ def test_smoothing_goes_by_time_and_not_by_frames():
 
 
 def test_tracks_do_not_mix_and_what_has_none_stays_as_it_is():
-    steady = Steady()
+    steady = ReadingSmoother()
     steady.update(seen(0, (0, 0, 40, 40), 1.0))
     (other,) = steady.update(seen(0.04, (90, 50, 130, 90), 0.1, track=2))
     assert other.face.box_xyxy == (90, 50, 130, 90)
     assert other.expression.probabilities == pytest.approx((0.1, 0.9))
     for result in (seen(0.08, (1, 1, 9, 9), track=None), seen(None, (1, 1, 9, 9))):
         assert steady.update(result) == result.readings
-    (off,) = Steady(0, 0).update(seen(0, (1, 2, 3, 4)))
+    (off,) = ReadingSmoother(0, 0).update(seen(0, (1, 2, 3, 4)))
     assert off.face.box_xyxy == (1, 2, 3, 4)

@@ -19,8 +19,7 @@ import mien.temporal.timeline
 from mien.errors import OutputError
 from mien.records import Expression, Face, Frame, FrameReadings, Landmarks, Reading
 from mien.report.timeline_page import to_html, write_timeline
-from mien.report.timeline_svg import COLUMNS, Choice, choose, shape_of, ticks, to_svg
-from mien.report.timeline_svg import Frame as Place
+from mien.report.timeline_svg import COLUMNS, LaneChoice, LaneFrame, choose, shape_of, ticks, to_svg
 from mien.temporal.episodes import EpisodeFinder, Observer, Smoother
 from mien.temporal.timeline import Recorder, Timeline
 from mien.timing import clock_time
@@ -182,7 +181,7 @@ def test_tracks_come_by_first_sight_and_brief_ones_are_counted():
 def test_beyond_the_most_lanes_the_shortest_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mien.report.timeline_svg.MAX_LANES", 3)
     timeline = record({n: (n, 60 - n) for n in range(1, 6)}, seconds=60)
-    choice: Choice = choose(timeline)
+    choice: LaneChoice = choose(timeline)
     assert ([lane.track for lane in choice.lanes], choice.left_out) == ([1, 2, 3], 2)
     for text in (to_svg(timeline), to_html(timeline)):
         assert "Not drawn: 2 tracks more, the shortest of 5." in text
@@ -194,7 +193,7 @@ def test_beyond_the_most_lanes_the_shortest_are_left_out_and_counted(monkeypatch
 
 def test_a_lane_is_drawn_by_its_means():
     timeline = record({1: (0, 10)})
-    shape = shape_of(timeline.lanes[0], 0, 10, Place(0, 0, COLUMNS, 100))
+    shape = shape_of(timeline.lanes[0], 0, 10, LaneFrame(0, 0, COLUMNS, 100))
     assert set(shape.areas) == {0, 1}
     assert shape.seen == "M0 100V0H480V100Z"
     ys = {k: [float(y) for y in re.findall(r"[\d.]+ ([\d.]+)", path)] for k, path in shape.areas.items()}
@@ -202,7 +201,7 @@ def test_a_lane_is_drawn_by_its_means():
     # Half of what is neutral (0.9 before) and happy (0.9 after) is reached after a half-life of a quarter of a second.
     begins = float(shape.areas[0].removeprefix("M").split()[0])
     assert begins / COLUMNS * 10 == pytest.approx(5.2, abs=0.3)
-    part = shape_of(timeline.lanes[0], 6, 8, Place(0, 0, COLUMNS, 100))
+    part = shape_of(timeline.lanes[0], 6, 8, LaneFrame(0, 0, COLUMNS, 100))
     assert set(part.areas) == {0}
 
 
@@ -220,7 +219,7 @@ def test_a_drawn_lane_stays_in_its_frame(steps: list[tuple[float, float]], colum
     assert (lane.start_s <= lane.end_s).all()
     assert (lane.end_s[:-1] <= lane.start_s[1:]).all()
     assert lane.end_s[-1] <= timeline.end_s + 1e-9
-    shape = shape_of(lane, timeline.start_s, timeline.end_s, Place(10, 20, 100, 40), columns)
+    shape = shape_of(lane, timeline.start_s, timeline.end_s, LaneFrame(10, 20, 100, 40), columns)
     for x, y in re.findall(r"([\d.e+-]+) ([\d.e+-]+)", "".join(shape.areas.values()) + shape.trace):
         assert 9.9 <= float(x) <= 110.1
         assert 19.9 <= float(y) <= 60.1

@@ -20,7 +20,7 @@ from mien_train.bundles import compress
 from mien_train.bundles.answers import answers_of, as_prior, remade, with_people
 from mien_train.bundles.ensemble import averaged, ensemble
 from mien_train.bundles.measured import calibrate
-from mien_train.bundles.to_onnx import Deployed, Head, make_golden, to_onnx
+from mien_train.bundles.to_onnx import AnswerColumns, DeployedNetwork, make_golden, to_onnx
 from mien_train.data import tensors
 from mien_train.data.packs import TrainingData, load_training_data
 from mien_train.networks.networks import build_network
@@ -59,7 +59,7 @@ def network(seed: int = 3) -> torch.nn.Module:
 
 def older(path: Path, seed: int = 3) -> Bundle:
     """As bundles were made before there were answers: the votes' columns are computed, and dropped."""
-    deployed = Deployed(network(seed), len(CLASSES), 1.5)
+    deployed = DeployedNetwork(network(seed), len(CLASSES), 1.5)
     training = {"recipe": RECIPE.model_dump(mode="json")}
     manifest = tiny_manifest(name="old", classes=CLASSES, input=SPEC, training=training)
     return write_bundle(path, to_onnx(deployed, SPEC), manifest, make_golden(deployed, SPEC))
@@ -86,7 +86,7 @@ def test_an_older_graph_gives_its_dropped_columns_and_the_same_labels(both: Bund
 
 def test_it_is_what_an_export_of_the_network_gives(both: Bundle, data: TrainingData, tmp_path: Path):
     answers = answers_of(CLASSES, data, "labels")
-    deployed = Deployed(network(), 3, 1.0, Head(3, 3, 1.0))
+    deployed = DeployedNetwork(network(), 3, 1.0, AnswerColumns(3, 3, 1.0))
     manifest = tiny_manifest(classes=CLASSES, input=SPEC).with_answers(answers)
     golden = make_golden(deployed, SPEC, answers)
     exported = write_bundle(tmp_path / "new.onnx", to_onnx(deployed, SPEC, answers), manifest, golden)

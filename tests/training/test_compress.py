@@ -27,7 +27,7 @@ from mien_train.bundles import export_run as exporting
 from mien_train.bundles.compress import Compression
 from mien_train.bundles.prune import fine_tuning, parent_recipe
 from mien_train.bundles.quantize import quantize, with_temperature
-from mien_train.bundles.to_onnx import Deployed, make_golden, to_onnx
+from mien_train.bundles.to_onnx import DeployedNetwork, make_golden, to_onnx
 from mien_train.data import tensors
 from mien_train.data.packs import load_training_data
 from mien_train.networks.initial import load_initial, network_of
@@ -68,7 +68,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parent(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """As `mien export` makes it, without the calibration of the crop, which needs faces."""
     finished = exporting.open_run(run)
-    deployed = Deployed(finished.network, len(CLASSES), 1.5)
+    deployed = DeployedNetwork(finished.network, len(CLASSES), 1.5)
     training = {"recipe": finished.about["recipe"], "license": "CC0"}
     manifest = tiny_manifest(name="parent", classes=CLASSES, input=finished.spec, training=training)
     path = tmp_path_factory.mktemp("bundles") / "parent.onnx"

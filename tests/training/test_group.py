@@ -24,7 +24,7 @@ from mien_train.data.packs import load_training_data
 from mien_train.data.tensors import input_spec
 from mien_train.recipe import parse_recipe
 from mien_train.run.folder import read_history
-from mien_train.run.process_group import Group
+from mien_train.run.process_group import ProcessGroup
 from mien_train.run.trainer import Trainer
 from tests.training.test_train import squares, train
 
@@ -97,4 +97,4 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path):
     recipe = parse_recipe(tomli.loads(RECIPE.replace("batch_size = 16", "batch_size = 15")), "recipe")
     data = load_training_data(squares(tmp_path / "squares", per_class=16), input_spec(recipe), tmp_path / "cache")
     with pytest.raises(TrainingError, match="batch_size 15 does not divide among 2 processes; choose a multiple of 2"):
-        Trainer(recipe, data, Group(1, 2, torch.device("cpu")))
+        Trainer(recipe, data, ProcessGroup(1, 2, torch.device("cpu")))

@@ -13,7 +13,7 @@ from torch import nn
 
 from mien.errors import TrainingError
 from mien.model.bundle import write_bundle
-from mien_train.bundles.to_onnx import Deployed, make_golden, to_onnx
+from mien_train.bundles.to_onnx import DeployedNetwork, make_golden, to_onnx
 from mien_train.data.tensors import input_spec
 from mien_train.networks.initial import load_initial, network_of
 from mien_train.networks.narrow import fits_into, narrowed
@@ -120,7 +120,7 @@ def test_a_bundle_that_names_no_network_is_refused(tmp_path: Path):
 
 
 def write(path: Path, network: ResNet, recipe: dict[str, object]):
-    deployed = Deployed(network, len(CLASSES), 1.0)
+    deployed = DeployedNetwork(network, len(CLASSES), 1.0)
     spec = input_spec(RECIPE)
     manifest = tiny_manifest(classes=CLASSES, input=spec)
     manifest = manifest.model_copy(update={"training": manifest.training.model_copy(update={"recipe": recipe})})

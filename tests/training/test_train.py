@@ -28,7 +28,7 @@ from mien.model.verify import verify_bundle
 from mien.records import Face
 from mien_train.bundles import export_run as exporting
 from mien_train.bundles.measured import fit_temperature
-from mien_train.bundles.to_onnx import Deployed, make_golden, to_onnx
+from mien_train.bundles.to_onnx import DeployedNetwork, make_golden, to_onnx
 from mien_train.data import tensors
 from mien_train.data.augment import augment, cutmix, mix, mixup, shrink, side_at
 from mien_train.data.framing import measure_framing
@@ -217,7 +217,7 @@ def test_a_teacher_says_the_same_as_a_run_and_as_a_bundle(data: Path, tmp_path: 
     spec = tensors.input_spec(recipe)
     found = load_training_data(data, spec, tmp_path / "cache")
     network = exporting.open_run(tmp_path / "run").network
-    deployed = Deployed(network, len(CLASSES), 0.5)
+    deployed = DeployedNetwork(network, len(CLASSES), 0.5)
     manifest = tiny_manifest(classes=CLASSES, input=spec)
     update = {
         "training": manifest.training.model_copy(update={"recipe": recipe.model_dump(mode="json")}),

@@ -24,7 +24,7 @@ from mien.dataset import read_split
 from mien.errors import TrainingError
 from mien.report import study_to_html, study_to_json
 from mien.report.study import SearchField, Study, Trial
-from mien.report.study_charts import Accuracies
+from mien.report.study_charts import AccuracyScale
 from mien_train.data.packs import Pack, pack
 from mien_train.data.tensors import input_spec
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
@@ -370,7 +370,7 @@ FIELDS = (SearchField("x", low=0.001, high=1, log=True), SearchField("<b>", choi
 
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_a_scale_holds_every_accuracy(values: list[float]):
-    scale = Accuracies(values)
+    scale = AccuracyScale(values)
     assert all(-1e-9 <= scale.share(v) <= 1 + 1e-9 for v in values)
     assert 0 <= scale.low < scale.high <= 1
     assert 2 <= len({scale.words(t) for t in scale.ticks}) == len(scale.ticks) <= 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from mien.audit.records import Audit, Group, Picture
+from mien.audit.records import Audit, DuplicateGroup, Picture
 from mien.dataset import SPLITS
 
 
@@ -44,7 +44,7 @@ def to_csv(reasons: dict[str, str]) -> str:
     return text.getvalue()
 
 
-def _of_group(group: Group, root: str) -> list[tuple[Picture, str]]:
+def _of_group(group: DuplicateGroup, root: str) -> list[tuple[Picture, str]]:
     last = max(group.splits, key=_rank)
     kept = group.of(last)
     out = [(p, f"same pixels as {kept[0].path_from(root)}") for p in group.pictures if p.split != last]

@@ -27,7 +27,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DuplicateGroup:
     """Two or more files with the same pixels, in the order of the splits."""
 
     pictures: tuple[Picture, ...]
@@ -124,7 +124,7 @@ class Audit:
 
     data: str
     balance: Mapping[str, Mapping[str, int]]
-    identical: tuple[Group, ...]
+    identical: tuple[DuplicateGroup, ...]
     near: tuple[Pair, ...]
     unreadable: tuple[Unreadable, ...]
     blank: tuple[Picture, ...]

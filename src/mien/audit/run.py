@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.audit.faces import check_faces
 from mien.audit.labels import check_labels
 from mien.audit.near import near_pairs
-from mien.audit.records import Audit, FaceCheck, Group, LabelCheck, Pair, Picture, Unreadable
+from mien.audit.records import Audit, DuplicateGroup, FaceCheck, LabelCheck, Pair, Picture, Unreadable
 from mien.dataset import ONE_SPLIT, Split
 from mien.dataset.fingerprint import TURNS, pixel_key, thumbnail
 from mien.detect import Detector
@@ -37,7 +37,7 @@ MAX_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _PictureLook:
     """What is kept of one picture; `reason` when it cannot be read."""
 
     key: str = ""
@@ -95,8 +95,8 @@ def audit(
     )
 
 
-def _look_at(pictures: list[Picture], limits: Limits, progress: Progress) -> list[_Look]:
-    looks: list[_Look] = []
+def _look_at(pictures: list[Picture], limits: Limits, progress: Progress) -> list[_PictureLook]:
+    looks: list[_PictureLook] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
         for start in range(0, len(pictures), CHUNK):
             looks += pool.map(partial(_look, limits=limits), pictures[start : start + CHUNK])
@@ -104,23 +104,23 @@ def _look_at(pictures: list[Picture], limits: Limits, progress: Progress) -> lis
     return looks
 
 
-def _look(picture: Picture, limits: Limits) -> _Look:
+def _look(picture: Picture, limits: Limits) -> _PictureLook:
     try:
         image = next(read_image(picture.sample.path, limits)).pixels
     except MediaError as error:
-        return _Look(reason=str(error))
+        return _PictureLook(reason=str(error))
     spread = float(to_gray(image).std())
-    return _Look(pixel_key(image), thumbnail(image), spread)
+    return _PictureLook(pixel_key(image), thumbnail(image), spread)
 
 
-def _identical(pictures: list[Picture], looks: list[_Look], rows: list[int]) -> tuple[Group, ...]:
+def _identical(pictures: list[Picture], looks: list[_PictureLook], rows: list[int]) -> tuple[DuplicateGroup, ...]:
     members: defaultdict[str, list[Picture]] = defaultdict(list)
     for i in rows:
         members[looks[i].key].append(pictures[i])
-    return tuple(Group(tuple(found)) for found in members.values() if len(found) > 1)
+    return tuple(DuplicateGroup(tuple(found)) for found in members.values() if len(found) > 1)
 
 
-def _near(pictures: list[Picture], looks: list[_Look], rows: list[int], progress: Progress) -> tuple[Pair, ...]:
+def _near(pictures: list[Picture], looks: list[_PictureLook], rows: list[int], progress: Progress) -> tuple[Pair, ...]:
     # Of identical pictures one in each split stands for all: their likes are told once.
     stands_for: dict[tuple[str, str], int] = {}
     for i in rows:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from mien.live import Live, Moment, Shown
+    from mien.live import Live, LiveFrame, ShownExpression
     from mien.records import Failure
 
 REFRESH = 8
@@ -35,7 +35,7 @@ class View(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def show(self, moment: Moment | Failure) -> None:
+    def show(self, moment: LiveFrame | Failure) -> None:
         """Draw the next moment."""
         ...
 
@@ -46,10 +46,10 @@ def make_view(reading: Live, source: str, *, as_json: bool) -> View:
 
     if as_json:
         return JsonLines()
-    return Board(reading, shown(source)) if sys.stdout.isatty() else Lines()
+    return LiveTable(reading, shown(source)) if sys.stdout.isatty() else ChangeLines()
 
 
-class _Plain:
+class _PlainView:
     def __enter__(self) -> object:
         return self
 
@@ -57,10 +57,10 @@ class _Plain:
         sys.stdout.flush()
 
 
-class JsonLines(_Plain):
+class JsonLines(_PlainView):
     """One line a face and frame, or a failure: the rows of `mien predict --json`."""
 
-    def show(self, moment: Moment | Failure) -> None:
+    def show(self, moment: LiveFrame | Failure) -> None:
         """Print the rows, and do not let them wait in a buffer."""
         from mien.output.rows import rows_of
         from mien.records import Failure
@@ -71,13 +71,13 @@ class JsonLines(_Plain):
             say_row(row)
 
 
-class Lines(_Plain):
+class ChangeLines(_PlainView):
     """One line for each change: who begins to show what, and who is gone."""
 
     def __init__(self) -> None:
         self._labels: dict[int, str | None] = {}
 
-    def show(self, moment: Moment | Failure) -> None:
+    def show(self, moment: LiveFrame | Failure) -> None:
         """Print what differs from before."""
         from mien.records import Failure
 
@@ -95,7 +95,7 @@ class Lines(_Plain):
                 self._labels[face.track] = label
 
 
-class Board:
+class LiveTable:
     """A table on the terminal, a line a face; redrawn by a thread, so that it tells when nothing comes."""
 
     def __init__(self, reading: Live, source: str) -> None:
@@ -103,7 +103,7 @@ class Board:
         from rich.live import Live as Screen
 
         self._reading, self._source = reading, source
-        self._moment: Moment | None = None
+        self._moment: LiveFrame | None = None
         self._screen = Screen(
             get_renderable=self._draw,
             console=Console(),
@@ -119,7 +119,7 @@ class Board:
     def __exit__(self, *error: object) -> None:
         self._screen.stop()
 
-    def show(self, moment: Moment | Failure) -> None:
+    def show(self, moment: LiveFrame | Failure) -> None:
         """Remember it for the next drawing; a failure stands above the table from now on."""
         from rich.text import Text
 
@@ -146,7 +146,7 @@ class Board:
                 table.add_row("-", "no face found")
         return Group(*head, table)
 
-    def _row(self, table: Table, face: Shown, time_s: float) -> None:
+    def _row(self, table: Table, face: ShownExpression, time_s: float) -> None:
         from rich.progress_bar import ProgressBar
 
         sure = face.since_s is not None
@@ -198,7 +198,7 @@ class Window:
         except cv2.error as error:
             raise OutputError(f"--window: OpenCV cannot open one ({str(error).strip().splitlines()[0]})") from error
 
-    def show(self, moment: Moment) -> None:
+    def show(self, moment: LiveFrame) -> None:
         """Draw a frame."""
         from mien.output.draw import annotate
 

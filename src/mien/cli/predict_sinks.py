@@ -14,7 +14,7 @@ from mien.cli.predict_text import JsonLines, Summary, Table
 
 if TYPE_CHECKING:
     from mien.media import Item
-    from mien.output.annotated import Gallery
+    from mien.output.annotated import AnnotationWriter
     from mien.output.eaf import EafFile
     from mien.output.sink import Sink
     from mien.output.writers import RowStyle
@@ -141,7 +141,7 @@ class PredictSinks:
     """The sinks that have something to say when they are closed."""
 
     video: VideoOptions
-    gallery: Gallery | None
+    gallery: AnnotationWriter | None
     eaf: EafFile | None
 
     def tell_notes(self) -> None:
@@ -192,12 +192,14 @@ def _add_rows(run: Run, file: Path, results: ResultOptions, running: RunOptions)
         run.add_rows(file, overwrite=running.overwrite, resume=running.resume, also=also, style=style)
 
 
-def _gallery(items: Sequence[Item], results: ResultOptions, running: RunOptions) -> Gallery | None:
+def _gallery(items: Sequence[Item], results: ResultOptions, running: RunOptions) -> AnnotationWriter | None:
     if not results.annotate:
         return None
-    from mien.output.annotated import Gallery  # late: who draws nothing starts without it
+    from mien.output.annotated import AnnotationWriter  # late: who draws nothing starts without it
 
-    return Gallery(results.annotate, items, overwrite=running.overwrite or running.resume, blur=results.blur_faces)
+    return AnnotationWriter(
+        results.annotate, items, overwrite=running.overwrite or running.resume, blur=results.blur_faces
+    )
 
 
 def _timeline_file(items: Sequence[Item], path: Path, *, overwrite: bool, thumbnails: bool) -> Sink:

@@ -36,8 +36,8 @@ def prepare_terminal() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it finds wrong in a picture is told by our errors
     logging.lastResort = logging.NullHandler()
     ours = logging.getLogger("mien")
-    if not any(isinstance(handler, _Told) for handler in ours.handlers):
-        ours.addHandler(_Told(logging.WARNING))
+    if not any(isinstance(handler, _WarningLines) for handler in ours.handlers):
+        ours.addHandler(_WarningLines(logging.WARNING))
 
 
 def leave_stdout() -> None:
@@ -45,7 +45,7 @@ def leave_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Told(logging.Handler):
+class _WarningLines(logging.Handler):
     """Our own warnings, as lines on stderr; a server logs in its own way."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mien.detect.scaled import Reach, ScaledDetector
+from mien.detect.scaled import ScaledDetector, SizeRange
 from mien.errors import DetectorError
 from mien.geometry import xywh_to_xyxy
 from mien.imaging import to_gray
@@ -37,7 +37,7 @@ class HaarDetector(ScaledDetector):
         """
         self._cascade = _load(cascade)
         self._one_at_a_time = threading.Lock()  # a CascadeClassifier keeps the picture it works on
-        super().__init__("haar", Reach(smallest=float(max(self._cascade.getOriginalWindowSize()))), min_face)
+        super().__init__("haar", SizeRange(smallest=float(max(self._cascade.getOriginalWindowSize()))), min_face)
 
     def _find(self, picture: Image) -> list[Face]:
         gray = to_gray(picture)

@@ -16,7 +16,7 @@ PIXELS_AHEAD = 2**25
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SearchedFrame:
     """One frame, or what became of it.
 
     Attributes:
@@ -30,9 +30,9 @@ class Sought:
     first: bool = False
 
 
-def seek(
+def search_frames(
     frames: Iterable[Frame | Failure], detector: Detector, *, detect_every: int = 1, threads: int = 1
-) -> Generator[Sought]:
+) -> Generator[SearchedFrame]:
     """Look for faces in every frame of a still, and in every n-th one of a video.
 
     Args:
@@ -60,22 +60,22 @@ def _sought(
     detect_every: int,
     look: Callable[[Detector, Frame], Callable[[], list[Face]]],
     detector: Detector,
-) -> Generator[Sought]:
+) -> Generator[SearchedFrame]:
     tracking: Detector = getattr(detector, "for_tracking", detector)
     source, count, last_s = None, 0, 0.0
     for item in frames:
         if isinstance(item, Failure):
-            yield Sought(item, None)
+            yield SearchedFrame(item, None)
         elif item.time_s is None:
-            yield Sought(item, look(detector, item))
+            yield SearchedFrame(item, look(detector, item))
         else:
             first = item.source != source or item.time_s < last_s  # the same one may be named twice
             source, last_s, count = item.source, item.time_s, 0 if first else count + 1
-            yield Sought(item, look(tracking, item) if count % detect_every == 0 else None, first)
+            yield SearchedFrame(item, look(tracking, item) if count % detect_every == 0 else None, first)
 
 
-def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
-    waiting: deque[Sought] = deque()
+def _taken_ahead(items: Iterable[SearchedFrame], count: int) -> Generator[SearchedFrame]:
+    waiting: deque[SearchedFrame] = deque()
     pixels = 0
     for sought in items:
         waiting.append(sought)
@@ -87,5 +87,5 @@ def _taken_ahead(items: Iterable[Sought], count: int) -> Generator[Sought]:
         yield waiting.popleft()
 
 
-def _pixels(sought: Sought) -> int:
+def _pixels(sought: SearchedFrame) -> int:
     return 0 if isinstance(sought.item, Failure) else sought.item.held_pixels

@@ -49,7 +49,7 @@ _log = logging.getLogger("mien")
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class SizeRange:
     """Sizes that a detector copes with, in pixels of the picture it is given.
 
     `smallest` is the longer side of the smallest face it finds reliably. `coarse_side`: a large picture is
@@ -62,7 +62,7 @@ class Reach:
     small_side: int = 0
 
 
-NETWORK_REACH = Reach(smallest=20, coarse_side=192, small_side=160)
+NETWORK_REACH = SizeRange(smallest=20, coarse_side=192, small_side=160)
 """For both networks of the YuNet family; docs/reference/detectors.md has the measurements."""
 
 COARSE_FROM = 400
@@ -77,7 +77,7 @@ def automatic_min_face(width: int, height: int) -> float:
     return max(AUTOMATIC_FLOOR, AUTOMATIC_SHARE * min(max(width, height), 2 * min(width, height)))
 
 
-def detection_scale(width: int, height: int, reach: Reach, min_face: float | None = None) -> float:
+def detection_scale(width: int, height: int, reach: SizeRange, min_face: float | None = None) -> float:
     """Factor from the original frame to the picture that the detector is given.
 
     The smallest face wanted becomes the smallest face that the detector finds. A frame is enlarged when the user asks
@@ -156,7 +156,7 @@ def without_duplicates(faces: list[Face]) -> list[Face]:
 class ScaledDetector(ABC):
     """A detector that looks at a resized frame. A subclass says how it finds faces in the picture it is given."""
 
-    def __init__(self, name: str, reach: Reach, min_face: float | None, *, turned: bool = False) -> None:
+    def __init__(self, name: str, reach: SizeRange, min_face: float | None, *, turned: bool = False) -> None:
         """Remember the reach and the smallest face wanted (pixels of the original frame; None: automatic).
 
         `turned`: look at the picture turned by 90, 180 and 270 degrees too. A turned face keeps the landmarks' order

@@ -11,22 +11,22 @@ totals = score("s3://photos/2025", "s3://results/2025", Job("default", "yunet"),
 from __future__ import annotations
 
 from mien.distributed.batches import batch_schema, read_batch
-from mien.distributed.engine import Done, Engine
+from mien.distributed.engine import Engine, ScoredShard
 from mien.distributed.local import LocalEngine
 from mien.distributed.plan import Plan, make_plan
 from mien.distributed.ray_engine import RayEngine
 from mien.distributed.run import Totals, score
 from mien.distributed.shard import score_shard, try_shard
-from mien.distributed.work import Work
+from mien.distributed.work import WorkerRun
 
 __all__ = [
-    "Done",
     "Engine",
     "LocalEngine",
     "Plan",
     "RayEngine",
+    "ScoredShard",
     "Totals",
-    "Work",
+    "WorkerRun",
     "batch_schema",
     "make_plan",
     "read_batch",

@@ -8,7 +8,7 @@ from typing import Any
 from mien.batch import Job
 from mien.detect import default_detector_name
 from mien.distributed.shard import read_keys
-from mien.distributed.sources import KEY_COLUMNS, Key
+from mien.distributed.sources import KEY_COLUMNS, PictureKey
 from mien.distributed.work import recognizer_for
 from mien.errors import MediaError
 from mien.media import decode
@@ -53,7 +53,7 @@ def read_batch(batch: Any, job: Job = DEFAULT_JOB) -> Any:
             f"{', '.join(BYTES_COLUMNS)} with their bytes; found {', '.join(batch.schema.names)}"
         )
     if pictures is None:
-        keys = [Key(str(name)) if name else Key("", -1, "a row without a key") for name in names or ()]
+        keys = [PictureKey(str(name)) if name else PictureKey("", -1, "a row without a key") for name in names or ()]
         results = read_keys(keys, recognizer, job)
     else:
         frames = _frames(names or [f"picture {number}" for number in range(len(pictures))], pictures, recognizer)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from mien.distributed.work import Work
+from mien.distributed.work import WorkerRun
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ScoredShard:
     """One shard that was scored.
 
     Attributes:
@@ -43,7 +43,7 @@ class Engine(Protocol):
     that returns. A shard scored twice does no harm: its file is written once.
     """
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         """Score shards, in any order.
 
         Args:

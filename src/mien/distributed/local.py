@@ -9,9 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from mien.batch import begin_worker
-from mien.distributed.engine import Done
+from mien.distributed.engine import ScoredShard
 from mien.distributed.shard import KILLS, try_shard
-from mien.distributed.work import Work
+from mien.distributed.work import WorkerRun
 from mien.errors import StoreError
 from mien.signals import starting_processes
 
@@ -29,12 +29,12 @@ class LocalEngine:
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         """See `Engine.map`."""
         coming = iter(shards)
         # A pool for each worker: in a shared one, the death of one process ends all the others.
         free = [_hire() for _ in range(self.workers)]
-        busy: dict[Future[Done], tuple[ProcessPoolExecutor, int]] = {}
+        busy: dict[Future[ScoredShard], tuple[ProcessPoolExecutor, int]] = {}
         deaths = 0
         try:
             while True:
@@ -68,7 +68,7 @@ class LocalEngine:
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, work: Work, shard: int) -> Future[Done]:
+def _submit(pool: ProcessPoolExecutor, work: WorkerRun, shard: int) -> Future[ScoredShard]:
     with starting_processes():
         return pool.submit(try_shard, work, shard)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mien.batch import without_pixels
-from mien.distributed.sources import Key
-from mien.distributed.work import Work, recognizer_of
+from mien.distributed.sources import PictureKey
+from mien.distributed.work import WorkerRun, recognizer_of
 from mien.errors import MienError, StoreError
 from mien.records import Failure, FrameReadings
 from mien.signals import starting_processes
@@ -21,7 +21,7 @@ Results = list["FrameReadings | Failure"]
 KILLED = "reading it killed the process that did (out of memory, or a fault in a decoder); it is left out"
 
 
-def read_one_by_one(work: Work, keys: Sequence[Key]) -> Iterator[FrameReadings | Failure]:
+def read_one_by_one(work: WorkerRun, keys: Sequence[PictureKey]) -> Iterator[FrameReadings | Failure]:
     """Everything in these pictures; a picture that kills its process twice in a row becomes a `Failure`.
 
     Raises:
@@ -42,7 +42,7 @@ def read_one_by_one(work: Work, keys: Sequence[Key]) -> Iterator[FrameReadings |
             killed = True  # once may be chance: the same picture is tried again, as the first of a new process
 
 
-def _child(work: Work, keys: Sequence[Key]) -> Iterator[Results]:
+def _child(work: WorkerRun, keys: Sequence[PictureKey]) -> Iterator[Results]:
     """Results of one picture after the other, as far as the process lives."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "mien.distributed.one_by_one"]

@@ -20,9 +20,9 @@ from typing import Any
 
 from mien._version import __version__
 from mien.batch import Job
-from mien.distributed.sources import Key, list_source
+from mien.distributed.sources import PictureKey, list_source
 from mien.distributed.stores import Store, is_url, open_store
-from mien.distributed.work import Work, job_record, share_files
+from mien.distributed.work import WorkerRun, job_record, share_files
 from mien.errors import OutputError, Remedy, StoreError
 from mien.output.journal import difference
 from mien.output.parquet import pyarrow
@@ -49,7 +49,7 @@ class Plan:
         record: what is written in `plan/run.json`.
     """
 
-    work: Work
+    work: WorkerRun
     shards: int
     keys: int
     record: dict[str, Any]
@@ -100,11 +100,11 @@ def make_plan(
         record = made if store.create(RUN, json.dumps(made, indent=1).encode()) else _read_record(store)
     assert record is not None
     _refuse_another_run(out, record, json.loads(json.dumps(same)))
-    work = Work(out, str(record["plan"]), job, files[0], files[1])
+    work = WorkerRun(out, str(record["plan"]), job, files[0], files[1])
     return Plan(work, int(record["shards"]), int(record["keys"]), record)
 
 
-def read_shard(work: Work, number: int) -> list[Key]:
+def read_shard(work: WorkerRun, number: int) -> list[PictureKey]:
     """The keys of one shard.
 
     Raises:
@@ -117,7 +117,7 @@ def read_shard(work: Work, number: int) -> list[Key]:
         raise StoreError(f"{work.out}/{name}: this part of the plan is gone; plan the run again") from None
     columns = import_module("pyarrow.parquet").read_table(BytesIO(data)).to_pydict()
     rows = zip(columns["source"], columns["size"], columns["problem"], strict=True)
-    return [Key(source.decode("utf-8", "surrogateescape"), size, problem) for source, size, problem in rows]
+    return [PictureKey(source.decode("utf-8", "surrogateescape"), size, problem) for source, size, problem in rows]
 
 
 def _model_record(job: Job, files: Any) -> dict[str, object]:
@@ -159,7 +159,7 @@ def _refuse_another_run(out: str, record: dict[str, Any], same: dict[str, Any]) 
 
 
 def _write_shards(
-    store: Store, plan: str, keys: Iterator[Key], shard_keys: int, progress: Progress
+    store: Store, plan: str, keys: Iterator[PictureKey], shard_keys: int, progress: Progress
 ) -> tuple[int, int, str]:
     """Keys, shards, and the hash of all keys."""
     digest = hashlib.sha256()
@@ -181,7 +181,7 @@ def _write_shards(
     return count, shard, digest.hexdigest()
 
 
-def _write_shard(store: Store, name: str, sources: list[bytes], keys: list[Key]) -> bool:
+def _write_shard(store: Store, name: str, sources: list[bytes], keys: list[PictureKey]) -> bool:
     arrow = pyarrow()
     sizes = arrow.array([key.size for key in keys], arrow.int64())
     problems = arrow.array([key.problem and utf8(key.problem) for key in keys], arrow.string())

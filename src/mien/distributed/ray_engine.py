@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mien.distributed.engine import Done
+from mien.distributed.engine import ScoredShard
 from mien.distributed.shard import try_shard
-from mien.distributed.work import Work
+from mien.distributed.work import WorkerRun
 from mien.errors import StoreError
 
 _SETTINGS = {
@@ -46,7 +46,7 @@ class RayEngine:
         self._address, self._workers = address, workers
         self._ray = _package()
 
-    def map(self, work: Work, shards: Iterable[int]) -> Iterator[Done]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
         """See `Engine.map`."""
         ray = self._ray
         started = not ray.is_initialized()
@@ -96,7 +96,7 @@ class RayEngine:
             ) from error
 
 
-def _score(work: Work, shard: int, folder: str) -> Done:
+def _score(work: WorkerRun, shard: int, folder: str) -> ScoredShard:
     with suppress(OSError):
         os.chdir(folder)  # paths of a source may be relative; a worker of Ray need not begin where the driver is
     return try_shard(work, shard)

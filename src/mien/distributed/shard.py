@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from mien.batch import Job
-from mien.distributed.engine import Done
+from mien.distributed.engine import ScoredShard
 from mien.distributed.plan import read_shard, shard_name
-from mien.distributed.sources import Key
+from mien.distributed.sources import PictureKey
 from mien.distributed.stores import BadAddress, is_url, open_store, split_url, too_large
-from mien.distributed.work import MAX_PICTURE_BYTES, Work, recognizer_of
+from mien.distributed.work import MAX_PICTURE_BYTES, WorkerRun, recognizer_of
 from mien.errors import MediaError, MienError
 from mien.media import MEDIA_SUFFIXES, Item, decode, read_item
 from mien.media.formats import kind_of_file
@@ -55,15 +55,15 @@ def rows_name(shard: int) -> str:
     return f"{ROWS}/{shard_name(shard)}.parquet"
 
 
-def try_shard(work: Work, shard: int) -> Done:
+def try_shard(work: WorkerRun, shard: int) -> ScoredShard:
     """Score a shard; where that fails for a reason that may pass, say so instead of raising."""
     try:
         return score_shard(work, shard)
     except MienError as error:
-        return Done(shard, error=str(error))
+        return ScoredShard(shard, error=str(error))
 
 
-def score_shard(work: Work, shard: int) -> Done:
+def score_shard(work: WorkerRun, shard: int) -> ScoredShard:
     """Read every picture of a shard, and write its rows.
 
     Args:
@@ -79,7 +79,7 @@ def score_shard(work: Work, shard: int) -> Done:
     lost = list(store.names(folder))
     store.create(attempt := f"{folder}/{secrets.token_hex(6)}", b"")
     keys = read_shard(work, shard)
-    fetched = _Fetched()
+    fetched = _FetchedBytes()
     if len(lost) >= KILLS:
         from mien.distributed.one_by_one import read_one_by_one
 
@@ -97,7 +97,7 @@ def score_shard(work: Work, shard: int) -> Done:
     return done_of(shard, data, seconds=time.perf_counter() - started, bytes_read=fetched.bytes)
 
 
-def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) -> Done:
+def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) -> ScoredShard:
     """What a shard's file says about itself.
 
     Raises:
@@ -111,18 +111,18 @@ def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) 
         raise ValueError("no counts of mien's in the file")
     pictures, faces, failed = (int(counts[name]) for name in ("pictures", "faces", "failed"))
     sha256 = hashlib.sha256(data).hexdigest()
-    return Done(shard, pictures, faces, failed, int(footer.num_rows), sha256, seconds, bytes_read)
+    return ScoredShard(shard, pictures, faces, failed, int(footer.num_rows), sha256, seconds, bytes_read)
 
 
 def read_keys(
-    keys: Iterable[Key], recognizer: Recognizer, job: Job, fetched: _Fetched | None = None
+    keys: Iterable[PictureKey], recognizer: Recognizer, job: Job, fetched: _FetchedBytes | None = None
 ) -> Iterator[FrameReadings | Failure]:
     """Everything in these pictures, in their order."""
-    frames = _frames(keys, recognizer, job, fetched or _Fetched())
+    frames = _frames(keys, recognizer, job, fetched or _FetchedBytes())
     return recognizer.read_all(frames, detect_every=job.detect_every, ahead=False)
 
 
-class _Fetched:
+class _FetchedBytes:
     """How many bytes of pictures came from object stores."""
 
     def __init__(self) -> None:
@@ -165,9 +165,11 @@ def _rows_file(rows: Iterator[Row], classes: Sequence[str], counts: _Counts) -> 
 # --- keys -> frames ---------------------------------------------------------------------------------------------------
 
 
-def _frames(keys: Iterable[Key], recognizer: Recognizer, job: Job, fetched: _Fetched) -> Iterator[Frame | Failure]:
+def _frames(
+    keys: Iterable[PictureKey], recognizer: Recognizer, job: Job, fetched: _FetchedBytes
+) -> Iterator[Frame | Failure]:
     with ThreadPoolExecutor(READERS, thread_name_prefix="fetch") as pool:
-        waiting: deque[tuple[Key, Future[bytes] | None]] = deque()
+        waiting: deque[tuple[PictureKey, Future[bytes] | None]] = deque()
         ahead = 0
         try:
             for key in chain(keys, [None]):
@@ -184,7 +186,7 @@ def _frames(keys: Iterable[Key], recognizer: Recognizer, job: Job, fetched: _Fet
 
 
 def _frames_of(
-    key: Key, future: Future[bytes] | None, recognizer: Recognizer, job: Job, fetched: _Fetched
+    key: PictureKey, future: Future[bytes] | None, recognizer: Recognizer, job: Job, fetched: _FetchedBytes
 ) -> Iterator[Frame | Failure]:
     limits, reduction = recognizer.limits, recognizer.reduction
     if future is None:
@@ -201,13 +203,13 @@ def _frames_of(
         yield Failure(key.source, index, str(error))
 
 
-def _item(key: Key) -> Item:
+def _item(key: PictureKey) -> Item:
     path = Path(key.source)
     unknown = key.problem is None and path.suffix.lower() not in MEDIA_SUFFIXES and path.is_file()
     return Item(key.source, path, key.problem, video=unknown and kind_of_file(path) == "video")
 
 
-def _fetch(key: Key) -> bytes:
+def _fetch(key: PictureKey) -> bytes:
     """The bytes of an object.
 
     Raises:

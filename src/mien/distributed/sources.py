@@ -32,7 +32,7 @@ BATCH_ROWS = 16_384
 """Rows of a table read at once."""
 
 
-class Key(NamedTuple):
+class PictureKey(NamedTuple):
     """One picture to be: where it is, how large, or why it cannot be read. `size` is in bytes, -1 if nobody knows.
 
     A tuple: a plan makes a hundred million of them, and a dataclass takes four times as long to make.
@@ -43,7 +43,7 @@ class Key(NamedTuple):
     problem: str | None = None
 
 
-def list_source(source: str, column: str | None = None) -> Iterator[Key]:
+def list_source(source: str, column: str | None = None) -> Iterator[PictureKey]:
     """Every key behind a source, in an order that is the same each time nothing has changed.
 
     Args:
@@ -68,25 +68,25 @@ def list_source(source: str, column: str | None = None) -> Iterator[Key]:
         yield from found
 
 
-def _in_folder(source: str) -> Iterator[Key]:
+def _in_folder(source: str) -> Iterator[PictureKey]:
     folder = Path(source)
     if "://" in source:
         raise MediaError(f"{source}: not an object store that is known; expected s3://, gs://, az:// or a folder")
     if not folder.is_dir():
         raise MediaError(f"{source}: no such folder; expected a folder, an object store's address, or a table of keys")
-    problems: list[Key] = []
+    problems: list[PictureKey] = []
 
     def note(error: OSError) -> None:
         where = str(error.filename)
         if where == str(folder):
             raise MediaError(f"{folder}: this folder cannot be searched ({error.strerror})") from error
-        problems.append(Key(where, -1, f"{where}: this folder cannot be searched ({error.strerror})"))
+        problems.append(PictureKey(where, -1, f"{where}: this folder cannot be searched ({error.strerror})"))
 
     found, passed_over = 0, Counter[str]()
     for path in walk_folder(folder, note):
         if kind_by_name_or_content(path):
             found += 1
-            yield Key(str(path))
+            yield PictureKey(str(path))
         else:
             passed_over[path.suffix.lower() or "no suffix"] += 1
     yield from problems
@@ -95,13 +95,13 @@ def _in_folder(source: str) -> Iterator[Key]:
         raise MediaError(f"{folder}: no pictures or videos in this folder or below it; found {held}")
 
 
-def _in_bucket(source: str) -> Iterator[Key]:
+def _in_bucket(source: str) -> Iterator[PictureKey]:
     store = open_store(source.rstrip("/"))
     assert isinstance(store, ObjectStore)
     found = others = 0
     start, suffixes = f"{store.address}/", tuple(sorted(IMAGE_SUFFIXES))
     for page in list_keys(store, parallel=not source.startswith("az://")):
-        keys = [Key(start + name, size) for name, size in page if name.lower().endswith(suffixes)]
+        keys = [PictureKey(start + name, size) for name, size in page if name.lower().endswith(suffixes)]
         found += len(keys)
         others += len(page) - len(keys)
         yield from keys
@@ -112,13 +112,13 @@ def _in_bucket(source: str) -> Iterator[Key]:
         )
 
 
-def _in_table(source: str, column: str | None) -> Iterator[Key]:
+def _in_table(source: str, column: str | None) -> Iterator[PictureKey]:
     row = 0
     for row, value in enumerate(_column(source, column), 1):
         if not value:
-            yield Key(f"{source}:{row}", -1, f"{source}: row {row} has no key")
+            yield PictureKey(f"{source}:{row}", -1, f"{source}: row {row} has no key")
         else:
-            yield Key(_resolved(str(value), source))
+            yield PictureKey(_resolved(str(value), source))
     if not row:
         raise MediaError(f"{source}: a table without rows; expected a key in each")
 

@@ -41,7 +41,7 @@ class SharedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkerRun:
     """A run, as a worker sees it. Small, and sent with every shard.
 
     Attributes:
@@ -81,7 +81,7 @@ def share_files(out: str, job: Job) -> tuple[SharedFile, SharedFile | None]:
     return model, SharedFile(own.name, _share(out, own.read_bytes())) if own else None
 
 
-def recognizer_of(work: Work) -> Recognizer:
+def recognizer_of(work: WorkerRun) -> Recognizer:
     """The recognizer for a run, one thread, made once in a process.
 
     Raises:
@@ -103,7 +103,7 @@ def recognizer_for(job: Job) -> Recognizer:
 # Both by what is sent to workers: what a job may hold, such as a prior's shares, has no hash.
 @lru_cache(maxsize=2)
 def _recognizer(pickled: bytes) -> Recognizer:
-    work: Work = pickle.loads(pickled)
+    work: WorkerRun = pickle.loads(pickled)
     own = _fetched(work.out, work.detector_model) if work.detector_model else None
     return recognizer_for(replace(work.job, model=str(_fetched(work.out, work.model)), detector_model=own))
 

@@ -15,7 +15,7 @@ from mien.measure.intervals import LEVEL, Estimate, wilson
 
 
 @dataclass(frozen=True, slots=True)
-class Annotators:
+class AnnotatorAgreement:
     """Three readings of the same pictures: the label, the annotators' (the class most of them chose), the model's.
 
     Attributes:
@@ -72,7 +72,7 @@ def cross_entropy_to_votes(votes: NDArray[np.int64], probabilities: NDArray[np.f
 
 def annotators_of(
     samples: Sequence[Sample], truth: NDArray[np.int64], answers: NDArray[np.int64], classes: Sequence[str]
-) -> Annotators | None:
+) -> AnnotatorAgreement | None:
     """Compare labels, votes and answers; None if no picture has votes that decide.
 
     Args:
@@ -92,4 +92,4 @@ def annotators_of(
     def share(a: NDArray[np.int64], b: NDArray[np.int64]) -> Estimate:
         return wilson(int(((a == b) & decided).sum()), count)
 
-    return Annotators(count, share(said, truth), share(answers, truth), share(answers, said))
+    return AnnotatorAgreement(count, share(said, truth), share(answers, truth), share(answers, said))

@@ -15,7 +15,7 @@ from mien.dataset.fingerprint import pixel_key
 from mien.detect import Detector
 from mien.detect.whole import WholeDetector
 from mien.errors import DatasetError, MediaError
-from mien.measure.agreement import Annotators, annotators_of
+from mien.measure.agreement import AnnotatorAgreement, annotators_of
 from mien.measure.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from mien.measure.human_scale import HumanScale, human_scale
 from mien.measure.intervals import RESAMPLES, Estimate, wilson
@@ -34,7 +34,7 @@ from mien.records import Face, Frame, Image
 
 
 @dataclass(frozen=True, slots=True)
-class Repeats:
+class RepeatedPictures:
     """Pictures that stand in the training split too, pixel for pixel, and what is left without them."""
 
     count: int
@@ -50,7 +50,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class AccuracyGap:
     """Accuracy of the best group minus that of the worst, 0..1; of equals, the first by name."""
 
     best: str
@@ -59,7 +59,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrupted:
+class CorruptionResult:
     """Accuracy under damage: kind -> one value per strength, weak to strong.
 
     `mean_error` is the mean of 1 - accuracy over all kinds and strengths: the mCE of Hendrycks and Dietterich 2019
@@ -108,12 +108,12 @@ class Evaluation:
     detector: str = ""
     answer: str = ""
     prior: str = "training"
-    repeats: Repeats | None = None
-    annotators: Annotators | None = None
+    repeats: RepeatedPictures | None = None
+    annotators: AnnotatorAgreement | None = None
     human: HumanScale | None = None
     by: str = ""
     slices: tuple[Slice, ...] = ()
-    corrupted: Corrupted | None = None
+    corrupted: CorruptionResult | None = None
 
     @property
     def title(self) -> str:
@@ -123,13 +123,13 @@ class Evaluation:
         return f"{self.model} ({told})" if told else self.model
 
     @property
-    def gap(self) -> Gap | None:
+    def gap(self) -> AccuracyGap | None:
         """Between the best and the worst of `slices`; None with fewer than two."""
         if len(self.slices) < 2:
             return None
         best = max(self.slices, key=lambda part: part.scores.accuracy.value)
         worst = min(self.slices, key=lambda part: part.scores.accuracy.value)
-        return Gap(best.value, worst.value, best.scores.accuracy.value - worst.scores.accuracy.value)
+        return AccuracyGap(best.value, worst.value, best.scores.accuracy.value - worst.scores.accuracy.value)
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ def evaluate(
     match = match_classes(session.classes, split.classes, shared_only=shared_only)
     samples = [s for s in split.samples if s.label in match.classes]
     _check(split, samples, by, weights, match)
-    look = _Look(Stages(session, detector or WholeDetector()), detector is not None, match, flip, limits)
+    look = _FaceReader(Stages(session, detector or WholeDetector()), detector is not None, match, flip, limits)
     run = _Run()
     for done, batch in enumerate(_batches(samples), 1):
         _measure(batch, look, run, corruptions, seed)
@@ -232,7 +232,7 @@ def evaluate(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _FaceReader:
     """How a face is found and read."""
 
     stages: Stages
@@ -256,7 +256,7 @@ class _Look:
         return restrict(np.full(len(crops), columns[0], np.int64), found, columns)[1]
 
 
-def _measure(batch: list[Sample], look: _Look, run: _Run, corruptions: bool, seed: int) -> None:
+def _measure(batch: list[Sample], look: _FaceReader, run: _Run, corruptions: bool, seed: int) -> None:
     crops: list[Crops] = []
     damaged: dict[tuple[str, int], list[Crops]] = {}
     first = len(run.truth)
@@ -330,9 +330,9 @@ def _fresh(run: _Run, train: Split, limits: Limits, progress: Progress) -> NDArr
     return np.array([key not in seen for key in run.keys], np.bool_)
 
 
-def _repeats(run: _Run, fresh: NDArray[np.bool_], truth: Truth, probabilities: Probabilities) -> Repeats:
+def _repeats(run: _Run, fresh: NDArray[np.bool_], truth: Truth, probabilities: Probabilities) -> RepeatedPictures:
     hits = int(((probabilities.argmax(axis=1) == truth) & fresh).sum())
-    return Repeats(int((~fresh).sum()), wilson(hits, int(fresh.sum()) + len(run.missed)))
+    return RepeatedPictures(int((~fresh).sum()), wilson(hits, int(fresh.sum()) + len(run.missed)))
 
 
 def _slices(run: _Run, by: str, scores_of: Callable[[Truth, list[Sample]], Scores]) -> Iterator[Slice]:
@@ -341,9 +341,9 @@ def _slices(run: _Run, by: str, scores_of: Callable[[Truth, list[Sample]], Score
         yield Slice(value, scores_of(chosen, [s for s in run.missed if s.metadata.get(by, "") == value]))
 
 
-def _corrupted(run: _Run, match: ClassMatch) -> Corrupted:
+def _corrupted(run: _Run, match: ClassMatch) -> CorruptionResult:
     total = max(len(run.samples), 1)
     accuracies = {
         kind: tuple(run.damaged_hits.get((kind, strength), 0) / total for strength in STRENGTHS) for kind in CORRUPTIONS
     }
-    return Corrupted(accuracies, 1 - fmean(value for row in accuracies.values() for value in row))
+    return CorruptionResult(accuracies, 1 - fmean(value for row in accuracies.values() for value in row))

@@ -36,7 +36,7 @@ class ClassScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Confused:
+class Confusion:
     """`count` samples of class `truth` were taken for `predicted`; `share` of all samples of `truth`."""
 
     truth: str
@@ -75,14 +75,14 @@ class Scores:
     calibration_error: float
     notes: tuple[str, ...]
 
-    def confusions(self, count: int) -> list[Confused]:
+    def confusions(self, count: int) -> list[Confusion]:
         """The `count` commonest mistakes, the commonest first."""
         names = [c.name for c in self.classes]
         off = self.confusion * (1 - np.eye(len(names), dtype=np.int64))
         pairs = np.argsort(-off.ravel(), kind="stable")[:count]
         cells = [(int(i) // len(names), int(i) % len(names)) for i in pairs]
         return [
-            Confused(names[t], names[p], int(off[t, p]), float(off[t, p] / self.classes[t].support))
+            Confusion(names[t], names[p], int(off[t, p]), float(off[t, p] / self.classes[t].support))
             for t, p in cells
             if off[t, p]
         ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mien.errors import MediaError
 from mien.imaging import to_bgr
-from mien.media.connection import Broken, Shot
+from mien.media.connection import ConnectionLost, StampedImage
 from mien.media.stream_address import CAMERA
 from mien.opencv import load_opencv
 from mien.records import Image
@@ -45,13 +45,13 @@ class Camera:
             raise MediaError(f"{source}: cannot be opened; {_closed()}")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver can: else frames are some old
 
-    def shots(self, from_s: float) -> Iterator[Shot | str]:
+    def shots(self, from_s: float) -> Iterator[StampedImage | str]:
         """Pictures as they come; their time is the clock's."""
         while True:
             found, image = self._capture.read()
             if not found or image is None:
-                raise Broken("it gives no more pictures; was it unplugged, or has another program taken it?")
-            yield Shot(_bgr(image), None)
+                raise ConnectionLost("it gives no more pictures; was it unplugged, or has another program taken it?")
+            yield StampedImage(_bgr(image), None)
 
     def close(self) -> None:
         """Let others use it."""

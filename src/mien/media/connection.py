@@ -8,14 +8,14 @@ from typing import NamedTuple, Protocol
 from mien.records import Image
 
 
-class Shot(NamedTuple):
+class StampedImage(NamedTuple):
     """A picture uint8 `[H, W, 3]` BGR, and its presentation stamp in seconds, if it has one."""
 
     image: Image
     stamp_s: float | None
 
 
-class Broken(Exception):
+class ConnectionLost(Exception):
     """A connection has ended that should go on; says why."""
 
 
@@ -32,7 +32,7 @@ class Connection(Protocol):
         """How long a recording says it is."""
         ...
 
-    def shots(self, from_s: float) -> Iterator[Shot | str]:
+    def shots(self, from_s: float) -> Iterator[StampedImage | str]:
         """Pictures, and in words what is damaged; a recording from about `from_s` on, its stamps from 0.
 
         Raises:

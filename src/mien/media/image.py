@@ -205,18 +205,18 @@ def _image(picture: PillowImage.Image, data: bytes, truncated: bool, note: str) 
     except Exception:  # a damaged file drives Pillow's readers into any
         if not truncated or picture.format in ANIMATED_FORMATS - {"PNG"}:
             raise
-    with _partial():
+    with _allowing_truncated():
         return to_bgr(_identify(data)), DAMAGED
 
 
 def _strict(picture: PillowImage.Image, data: bytes) -> Image:
-    begun = _partial.uses
+    begun = _allowing_truncated.uses
     deep = deep_image(picture, data)
     with strict_tiff() if picture.format == "TIFF" else nullcontext():
         image = deep if deep is not None else to_bgr(picture)
-    if begun == _partial.uses and not _partial.lock.locked():
+    if begun == _allowing_truncated.uses and not _allowing_truncated.lock.locked():
         return image
-    with _partial.lock:  # another thread let Pillow pass over what is missing meanwhile
+    with _allowing_truncated.lock:  # another thread let Pillow pass over what is missing meanwhile
         return to_bgr(_identify(data)) if deep is None and picture.format not in ANIMATED_FORMATS else image
 
 
@@ -234,7 +234,7 @@ def _identify(data: bytes) -> PillowImage.Image:
         return PillowImage.open(io.BytesIO(data), formats=_formats(rare=True))
 
 
-class _partial:
+class _allowing_truncated:
     """Let Pillow give what it has of a picture that is cut short, in every thread: `_strict` looks whether it was."""
 
     lock = threading.Lock()
@@ -242,7 +242,7 @@ class _partial:
 
     def __enter__(self) -> None:
         self.lock.acquire()
-        _partial.uses += 1
+        _allowing_truncated.uses += 1
         ImageFile.LOAD_TRUNCATED_IMAGES = True
 
     def __exit__(self, *error: object) -> None:

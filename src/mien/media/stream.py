@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mien.errors import MediaError
-from mien.media.connection import Broken, Shot
+from mien.media.connection import ConnectionLost, StampedImage
 from mien.media.stream_address import shown, split
 from mien.media.video import MISSING_S, declared, ffmpeg_reason, find_track, pyav, upright
 
@@ -57,7 +57,7 @@ class Stream:
         if not self.recording:
             self._track.thread_type = "SLICE"  # threads that take a frame each hold as many back
 
-    def shots(self, from_s: float) -> Iterator[Shot | str]:
+    def shots(self, from_s: float) -> Iterator[StampedImage | str]:
         """Pictures as they come; see `Connection.shots`."""
         av, track = self._av, self._track
         base = float(track.time_base)
@@ -74,12 +74,12 @@ class Stream:
             except av.error.FFmpegError as error:
                 if self.declared_s is not None and last_s >= self.declared_s - MISSING_S:
                     return
-                raise Broken(self._why(error)) from None
+                raise ConnectionLost(self._why(error)) from None
             if packet is None:
                 break
             if packet.stream is not track:
                 if self._clock() - seen_s > self._timeout_s:
-                    raise Broken(f"no picture for {self._timeout_s:g} s")
+                    raise ConnectionLost(f"no picture for {self._timeout_s:g} s")
                 continue
             try:
                 frames = packet.decode()
@@ -95,10 +95,10 @@ class Stream:
                     continue
                 stamp_s = None if frame.pts is None else float(frame.pts * base) - first_s
                 last_s = max(last_s, stamp_s or 0.0)
-                yield Shot(upright(frame.to_ndarray(format="bgr24"), frame.rotation), stamp_s)
+                yield StampedImage(upright(frame.to_ndarray(format="bgr24"), frame.rotation), stamp_s)
                 seen_s = self._clock()  # how long the reader took does not count
         if not self.recording:
-            raise Broken("the sender has ended it")
+            raise ConnectionLost("the sender has ended it")
         if self.declared_s is not None and last_s < self.declared_s - MISSING_S:
             yield f"truncated: it ends at {last_s:.2f} s of {self.declared_s:.2f} s"
 

@@ -12,11 +12,11 @@ from logging import getLogger
 
 from mien.errors import MediaError
 from mien.media.checks import MAX_PIXELS
-from mien.media.connection import Broken, Connect, Connection
+from mien.media.connection import Connect, Connection, ConnectionLost
 from mien.media.frame_thread import FrameThread
 from mien.media.stream_address import is_camera, shown
 from mien.media.timestamps import Timeline
-from mien.media.video import AHEAD, WHOLE, Clip, Moments
+from mien.media.video import AHEAD, WHOLE, Clip, FrameTimes
 from mien.records import Failure, Frame
 
 STEADY_S = 10.0
@@ -26,7 +26,7 @@ _log = getLogger("mien")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How to bear with a sender: when it counts as stalled, how often and after which waits to connect anew.
 
     The waits double, from `first_s` up to `longest_s`. Each is shortened by up to half, at random, so that many readers
@@ -43,7 +43,7 @@ class Patience:
         return min(self.first_s * 2.0 ** min(attempt, 30), self.longest_s) * (1 - 0.5 * chance)
 
 
-class Feed:
+class StreamReader:
     """The frames of one camera or stream; iterate over it once.
 
     Frames are numbered as they come, so that gaps tell where some were left out. A `Failure` among them says what is
@@ -73,7 +73,7 @@ class Feed:
         clip: Clip = WHOLE,
         max_pixels: int = MAX_PIXELS,
         *,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         connect: Connect | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
@@ -81,13 +81,13 @@ class Feed:
     ) -> None:
         self.source = shown(address)
         self.recording = False
-        self._clip, self._max_pixels, self._patience = clip, max_pixels, patience or Patience()
+        self._clip, self._max_pixels, self._patience = clip, max_pixels, patience or RetryPolicy()
         self._connect = connect or _opener(address, max_pixels, self._patience.timeout_s, clock)
         self._clock, self._chance = clock, chance
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._timeline = Timeline()
-        self._moments = Moments(clip)
+        self._moments = FrameTimes(clip)
         self._frames = 0
         self._arrived_s = 0.0
 
@@ -104,7 +104,7 @@ class Feed:
             try:
                 for each in self._read(connection):
                     yield self._failure(each) if isinstance(each, str) else each
-            except Broken as error:
+            except ConnectionLost as error:
                 why = str(error)
             finally:
                 connection.close()
@@ -183,12 +183,12 @@ class Feed:
 
 
 def read_live(address: str, clip: Clip = WHOLE, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | Failure]:
-    """The wanted frames of a camera or stream, read in a thread of its own; see `Feed`.
+    """The wanted frames of a camera or stream, read in a thread of its own; see `StreamReader`.
 
     A recording waits for the reader. What is live does not: if it comes faster than it is taken, the oldest frames are
     left out, and a warning is logged at the end.
     """
-    feed = Feed(address, clip, max_pixels)
+    feed = StreamReader(address, clip, max_pixels)
     newest = FrameThread(iter(feed), keep=AHEAD, drop=lambda: not feed.recording, stop=feed.stop)
     with closing(newest):
         try:

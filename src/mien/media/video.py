@@ -44,7 +44,7 @@ class Clip:
 WHOLE = Clip()
 
 
-class Moments:
+class FrameTimes:
     """Which of a clip's moments are wanted, asked in the order of time, seconds."""
 
     def __init__(self, clip: Clip) -> None:
@@ -117,7 +117,7 @@ def decode_track(
     if clip.start_s:
         with suppress(av.error.FFmpegError):  # a server may not know how: then all before it is read and left out
             container.seek(round((clip.start_s + first_s) / base), stream=track)
-    moments, index, timeline = Moments(clip), 0, Timeline(first_s)
+    moments, index, timeline = FrameTimes(clip), 0, Timeline(first_s)
     concealed, damages = False, 0
     packets = container.demux(track)
     while True:

@@ -40,7 +40,7 @@ PICKLE_SUFFIXES = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class GoldenVectors:
     """Crops, and the probabilities the trainer computed for them.
 
     Attributes:
@@ -84,7 +84,7 @@ class Bundle:
     path: Path
     model: bytes
     manifest: Manifest
-    golden: Golden | None
+    golden: GoldenVectors | None
     sealed: bool
 
     @property
@@ -152,7 +152,7 @@ def read_bundle(data: bytes, path: Path) -> Bundle:
     return Bundle(path, data, manifest, golden, sealed=sealed)
 
 
-def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: Golden) -> Bundle:
+def write_bundle(path: Path, model: bytes, manifest: Manifest, golden: GoldenVectors) -> Bundle:
     """Put manifest, golden vectors and seal into `model` (ONNX bytes) and write it to `path`, atomically.
 
     The manifest's `weights_sha256` is filled in here.
@@ -204,7 +204,7 @@ def _array(rows: object, count: int, columns: int) -> NDArray[np.float32]:
     return np.asarray(rows, np.float32).reshape(count, columns)
 
 
-def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
+def _parse_golden(text: str, manifest: Manifest, source: str) -> GoldenVectors:
     try:
         parts: dict[str, Any] = json.loads(text)
         pixels = np.frombuffer(base64.b64decode(parts["crops"]), np.uint8)
@@ -218,7 +218,7 @@ def _parse_golden(text: str, manifest: Manifest, source: str) -> Golden:
         everything = [probabilities, *others.values()]
         if not all(np.isfinite(rows).all() for rows in everything):
             raise ValueError("probabilities that are not finite")
-        return Golden(crops, probabilities, tolerance, others)
+        return GoldenVectors(crops, probabilities, tolerance, others)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BundleError(
             f"{source}: the golden vectors (metadata key {GOLDEN_KEY!r}) are damaged ({reason(error)[:200]})"

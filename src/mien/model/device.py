@@ -17,7 +17,7 @@ AUTOMATIC = ("cuda", "directml")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DeviceKind:
     """How a device is reached.
 
     `package` is what to install, `needs` what else must be there, `which` the provider's option that chooses one of
@@ -31,16 +31,16 @@ class Kind:
 
 
 KINDS = {
-    "cpu": Kind("CPUExecutionProvider", "onnxruntime", "nothing else"),
-    "cuda": Kind(
+    "cpu": DeviceKind("CPUExecutionProvider", "onnxruntime", "nothing else"),
+    "cuda": DeviceKind(
         "CUDAExecutionProvider",
         "onnxruntime-gpu",
         "an NVIDIA card with its driver, CUDA and cuDNN; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the latter",
         "device_id",
     ),
-    "coreml": Kind("CoreMLExecutionProvider", "onnxruntime", "macOS"),
-    "directml": Kind("DmlExecutionProvider", "onnxruntime-directml", "Windows with DirectX 12", "device_id"),
-    "openvino": Kind(
+    "coreml": DeviceKind("CoreMLExecutionProvider", "onnxruntime", "macOS"),
+    "directml": DeviceKind("DmlExecutionProvider", "onnxruntime-directml", "Windows with DirectX 12", "device_id"),
+    "openvino": DeviceKind(
         "OpenVINOExecutionProvider", "onnxruntime-openvino", "the driver of the Intel device asked for", "device_type"
     ),
 }
@@ -54,7 +54,7 @@ class Device:
     which: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> DeviceKind:
         """How it is reached."""
         return KINDS[self.name]
 

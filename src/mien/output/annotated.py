@@ -12,12 +12,12 @@ from mien.errors import OutputError, Remedy, reason
 from mien.media import VIDEO_SUFFIXES, Item
 from mien.output.blur import FaceBlur, blur_faces
 from mien.output.draw import annotate, write_picture
-from mien.output.video_writer import FilmWriter
+from mien.output.video_writer import VideoWriter
 from mien.records import Failure, FrameReadings
-from mien.temporal.smoothing import Steady
+from mien.temporal.smoothing import ReadingSmoother
 
 
-class Gallery:
+class AnnotationWriter:
     """Writes annotated pictures and, of videos, films into a folder; the names are chosen before the first is written.
 
     A context manager. Before its first film it can be sent to other processes, and several may write pictures at once:
@@ -41,7 +41,7 @@ class Gallery:
         self.notes: list[str] = []
         self._barless: Counter[str] = Counter()
         self.paths: list[Path] = []
-        self._films: dict[int, _Film] = {}  # at most one: items come in their order
+        self._films: dict[int, _AnnotatedVideo] = {}  # at most one: items come in their order
         self._unwritten: set[int] = set()  # items whose film failed
         self._used: set[str] = set()  # lower case: some file systems do not tell A.jpg from a.jpg
         self._sources = [item.source for item in items]
@@ -92,7 +92,7 @@ class Gallery:
             if item not in self._films:
                 self.close()
                 sound = None if self._live[item] else Path(result.frame.source)
-                self._films[item] = _Film(path, sound, overwrite=self.overwrite, blur=self.blur)
+                self._films[item] = _AnnotatedVideo(path, sound, overwrite=self.overwrite, blur=self.blur)
             self._films[item].add(result)
         except OutputError:
             self._unwritten.add(item)
@@ -110,7 +110,7 @@ class Gallery:
             self.notes.append(f"no bars beside {total} face{'' if total == 1 else 's'}: {reasons}")
             self._barless.clear()
 
-    def __enter__(self) -> Gallery:
+    def __enter__(self) -> AnnotationWriter:
         return self
 
     def __exit__(
@@ -119,12 +119,12 @@ class Gallery:
         self.close(error)
 
 
-class _Film:
+class _AnnotatedVideo:
     """One film under way."""
 
     def __init__(self, path: Path, source: Path | None, *, overwrite: bool, blur: bool) -> None:
-        self.writer = FilmWriter(path, sound=source, overwrite=overwrite)
-        self._steady = Steady()
+        self.writer = VideoWriter(path, sound=source, overwrite=overwrite)
+        self._steady = ReadingSmoother()
         self._blur = FaceBlur() if blur else None
 
     def add(self, result: FrameReadings) -> None:

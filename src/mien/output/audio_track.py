@@ -17,7 +17,7 @@ AAC_SAMPLES = 1024
 """Samples of one channel in one AAC packet."""
 
 
-class Sound:
+class AudioTrack:
     """A video's main sound track, from some time on, as a track of a film that has no pictures yet.
 
     It is copied packet by packet where an MP4 may hold it, else decoded and written as AAC, mono or stereo, with

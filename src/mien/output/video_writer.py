@@ -16,7 +16,7 @@ from mien.imaging import resize, size_for
 from mien.locks import Lock, lock
 from mien.media import VIDEO_SUFFIXES
 from mien.media.video import pyav
-from mien.output.audio_track import Sound
+from mien.output.audio_track import AudioTrack
 from mien.output.files import check_free
 from mien.records import Image
 
@@ -42,7 +42,7 @@ _LIMITED = 1
 """FFmpeg's number for the range of brightness that video has, 16..235."""
 
 
-class FilmWriter:
+class VideoWriter:
     """Writes one film, picture by picture; a context manager.
 
     The film grows in `NAME.partial`, which is moved onto `NAME` when the with-block ends, and dropped if that ends in
@@ -51,7 +51,7 @@ class FilmWriter:
     Args:
         path: ends in .mp4.
         sound: the video whose sound is put to the pictures, from the first to the end of the last; see
-            `mien.output.audio_track.Sound`. A file that is not a video, or has no sound, gives none.
+            `mien.output.audio_track.AudioTrack`. A file that is not a video, or has no sound, gives none.
         overwrite: replace `path`.
 
     Attributes:
@@ -78,7 +78,7 @@ class FilmWriter:
         self.pictures = 0
         self.notes: list[str] = []
         self._sound_of = sound if sound and sound.suffix.lower() in VIDEO_SUFFIXES else None
-        self._sound: Sound | None = None
+        self._sound: AudioTrack | None = None
         self._lock: Lock | None = None
         self._container: Any = None
         self._track: Any = None
@@ -141,7 +141,7 @@ class FilmWriter:
         if self._lock:
             self._lock.release()
 
-    def __enter__(self) -> FilmWriter:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(
@@ -177,7 +177,7 @@ class FilmWriter:
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
         if self._sound_of:
-            self._sound = Sound(self._av, self._sound_of, self._container, self._first_s)
+            self._sound = AudioTrack(self._av, self._sound_of, self._container, self._first_s)
         self._container.start_encoding()
 
     def _has(self, encoder: str) -> bool:

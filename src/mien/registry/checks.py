@@ -14,7 +14,7 @@ from mien.model.verify_apart import verify_once
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckOutcome:
     """One check: `passed` is None where there was nothing to check. `detail` goes into the history."""
 
     name: str
@@ -30,7 +30,7 @@ def check_candidate(
     data: Split | None = None,
     detector: Detector | None = None,
     threads: int = 0,
-) -> tuple[Outcome, ...]:
+) -> tuple[CheckOutcome, ...]:
     """Check a bundle before it is promoted.
 
     Args:
@@ -45,9 +45,9 @@ def check_candidate(
         DatasetError: `data` fits neither model.
     """
     try:
-        checks = [Outcome(c.name, c.passed, c.detail) for c in verify_once(candidate)]
+        checks = [CheckOutcome(c.name, c.passed, c.detail) for c in verify_once(candidate)]
     except MienError as error:
-        return (Outcome("graph", False, str(error)),)
+        return (CheckOutcome("graph", False, str(error)),)
     if current is not None:
         checks.append(_check_classes(candidate, current, allowed=new_classes))
         if data is not None:
@@ -68,7 +68,7 @@ def require_seal(bundle: Bundle) -> None:
         )
 
 
-def require(checks: Sequence[Outcome], what: str) -> dict[str, str]:
+def require(checks: Sequence[CheckOutcome], what: str) -> dict[str, str]:
     """The checks as the history keeps them.
 
     Raises:
@@ -80,21 +80,21 @@ def require(checks: Sequence[Outcome], what: str) -> dict[str, str]:
     return {check.name: check.detail for check in checks}
 
 
-def _check_classes(candidate: Bundle, current: Bundle, *, allowed: bool) -> Outcome:
+def _check_classes(candidate: Bundle, current: Bundle, *, allowed: bool) -> CheckOutcome:
     before, after = current.manifest.classes, candidate.manifest.classes
     if before == after:
-        return Outcome("classes", True, ", ".join(after))
+        return CheckOutcome("classes", True, ", ".join(after))
     detail = f"{', '.join(before)} become {', '.join(after)}"
-    return Outcome("classes", None if allowed else False, detail + (" (allowed)" if allowed else ""))
+    return CheckOutcome("classes", None if allowed else False, detail + (" (allowed)" if allowed else ""))
 
 
 def _check_not_worse(
     candidate: Bundle, current: Bundle, data: Split, detector: Detector | None, threads: int
-) -> Outcome:
+) -> CheckOutcome:
     """Worse means: right less often, by more than chance (McNemar's test)."""
     # Late: a server that promotes without data need not load what measures.
     from mien.measure.compare import compare
     from mien.report.comparison_text import verdict
 
     comparison = compare(Session(current, threads), Session(candidate, threads), data, detector=detector)
-    return Outcome("not worse", comparison.difference.better != "A", f"A serves, B is new: {verdict(comparison)}")
+    return CheckOutcome("not worse", comparison.difference.better != "A", f"A serves, B is new: {verdict(comparison)}")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from mien.audit import Audit, Group, LabelCheck, Pair, Picture
+from mien.audit import Audit, DuplicateGroup, LabelCheck, Pair, Picture
 from mien.dataset.fingerprint import TURNS
 from mien.report import charts
 from mien.report.audit_text import doubts, remarks, summary
@@ -67,10 +67,10 @@ def _identical(audit: Audit) -> Iterator[Markup]:
     crossing = [g for g in audit.identical if len(g.splits) > 1]
     torn = [g for g in audit.identical if len(g.labels) > 1]
 
-    def by_split(group: Group) -> Figure:
+    def by_split(group: DuplicateGroup) -> Figure:
         return _of_group(group, audit.data, by_label=False)
 
-    def by_label(group: Group) -> Figure:
+    def by_label(group: DuplicateGroup) -> Figure:
         return _of_group(group, audit.data, by_label=True)
 
     note = "A model measured on these has seen them."
@@ -111,7 +111,7 @@ def _doubts(check: LabelCheck, root: str) -> Markup:
     return fill("audit/labels.html", split=check.split, model=check.model, kinds=kinds)
 
 
-def _of_group(group: Group, root: str, *, by_label: bool) -> Figure:
+def _of_group(group: DuplicateGroup, root: str, *, by_label: bool) -> Figure:
     """Two of a group, of two splits, or of two labels."""
     first = group.pictures[0]
     others = [p for p in group.pictures if (p.label != first.label if by_label else p.split != first.split)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mien._version import __version__
-from mien.measure.agreement import Annotators
+from mien.measure.agreement import AnnotatorAgreement
 from mien.measure.evaluate import Evaluation
 from mien.measure.human_scale import HumanScale
 from mien.measure.intervals import LEVEL, Estimate
@@ -92,7 +92,7 @@ def _human(human: HumanScale) -> dict[str, object]:
     }
 
 
-def _annotators(people: Annotators) -> dict[str, object]:
+def _annotators(people: AnnotatorAgreement) -> dict[str, object]:
     return {
         "pictures": people.count,
         "as_labeled": _estimate(people.as_labeled),

@@ -19,7 +19,7 @@ _LEFT, _TOP, _SIDE, _HEIGHT = 44, 12, 304, 190
 _BOTTOM = _TOP + _HEIGHT
 
 
-class Accuracies:
+class AccuracyScale:
     """A scale from the lowest accuracy to the highest, with round numbers on it."""
 
     def __init__(self, values: Sequence[float]) -> None:
@@ -47,7 +47,7 @@ class Accuracies:
 def progress(study: Study) -> str:
     """Every finished trial in its order, and the best so far as a line."""
     trials = _with_accuracy(study.finished)
-    scale = Accuracies([_accuracy(t) for t in trials])
+    scale = AccuracyScale([_accuracy(t) for t in trials])
     last = max((t.number for t in trials), default=1)
     parts = [*_levels(scale), *_numbers(last, "trial")]
     best, steps = 0.0, ""
@@ -68,7 +68,7 @@ def progress(study: Study) -> str:
 def curves(study: Study) -> str:
     """Accuracy of every trial, epoch by epoch; the best one is thick, the base recipe dashed."""
     trials = [t for t in study.trials if t.curve]
-    scale = Accuracies([v for t in trials for v in t.curve])
+    scale = AccuracyScale([v for t in trials for v in t.curve])
     parts = [*_levels(scale), *_numbers(study.epochs, "epoch", 1)]
     marked = [t for t in (study.base, study.best) if t]
     others = [t for t in trials if t not in marked]
@@ -99,7 +99,7 @@ def importance(study: Study) -> str:
 def by_field(study: Study, field: SearchField) -> str:
     """Accuracy of every finished trial against one field's value: a row for each choice, or a plot over the range."""
     trials = [t for t in _with_accuracy(study.finished) if field.name in t.params]
-    scale = Accuracies([_accuracy(t) for t in trials])
+    scale = AccuracyScale([_accuracy(t) for t in trials])
     chosen = _chosen(trials, study)
     if field.choices:
         return _rows(study, field, trials, chosen, scale)
@@ -114,7 +114,9 @@ def by_field(study: Study, field: SearchField) -> str:
     return svg(_BOTTOM + 26, f"Accuracy by {field.name}", parts)
 
 
-def _rows(study: Study, field: SearchField, trials: Sequence[Trial], chosen: Sequence[Trial], scale: Accuracies) -> str:
+def _rows(
+    study: Study, field: SearchField, trials: Sequence[Trial], chosen: Sequence[Trial], scale: AccuracyScale
+) -> str:
     """Accuracy to the right, one row a choice; the bar is the median of its complete trials."""
     left, wide = 6.0, WIDTH - 12.0
     parts: list[str] = []
@@ -143,7 +145,7 @@ def _rows(study: Study, field: SearchField, trials: Sequence[Trial], chosen: Seq
     return svg(y + 8, f"Accuracy by {field.name}", parts)
 
 
-def _levels(scale: Accuracies) -> Iterator[str]:
+def _levels(scale: AccuracyScale) -> Iterator[str]:
     for tick in scale.ticks:
         y = _y(scale.share(tick))
         yield f'<path class="grid" d="M{_LEFT} {y:.1f}h{_SIDE}"/>'

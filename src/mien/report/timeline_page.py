@@ -22,8 +22,8 @@ from mien.report.html import fill, read_part, to_page
 from mien.report.timeline_svg import (
     COLUMNS,
     STEPS_S,
-    Choice,
-    Frame,
+    LaneChoice,
+    LaneFrame,
     choose,
     clean,
     hex_color,
@@ -153,7 +153,7 @@ def _tick(timeline: Timeline, time_s: float, digits: int) -> str:
 
 
 def _lane(timeline: Timeline, lane: Lane) -> str:
-    shape = shape_of(lane, timeline.start_s, timeline.end_s, Frame(0, 0, COLUMNS, 100))
+    shape = shape_of(lane, timeline.start_s, timeline.end_s, LaneFrame(0, 0, COLUMNS, 100))
     areas = "".join(f'<path class="c{k}" d="{path}"/>' for k, path in shape.areas.items())
     face = f'<img src="{jpeg_url(lane.thumbnail)}" alt="" width="56" height="56">' if lane.thumbnail else ""
     digits = _digits(timeline)
@@ -180,7 +180,7 @@ def _tag(timeline: Timeline, episode: Episode) -> str:
     )
 
 
-def _brief(timeline: Timeline, choice: Choice) -> str:
+def _brief(timeline: Timeline, choice: LaneChoice) -> str:
     if not choice.brief:
         return ""
     tracks = counted(len(choice.brief), "track")

@@ -37,7 +37,7 @@ _INK, _DIM, _GRID, _SEEN = "#1a1a1a", "#555555", "#d8d8d8", "#eceef0"
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 
 
-class Choice(NamedTuple):
+class LaneChoice(NamedTuple):
     """Which lanes are drawn: `lanes`, and apart from them the `brief` ones; `left_out` tracks are in neither."""
 
     lanes: list[Lane]
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
     limit_s: float
 
 
-class Frame(NamedTuple):
+class LaneFrame(NamedTuple):
     """Where a lane is drawn."""
 
     x: float
@@ -55,7 +55,7 @@ class Frame(NamedTuple):
     height: float
 
 
-class Shape(NamedTuple):
+class LaneShape(NamedTuple):
     """A lane as SVG path data: where its face is seen, the area of each class (by number), the line on top of them.
 
     `unsure` covers the stretches in which no class has half of the probability.
@@ -83,7 +83,7 @@ def to_svg(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
     lane_parts: list[str] = []
     top = y
     for lane in choice.lanes:
-        lane_parts += _lane(timeline, lane, Frame(_LEFT, y, _RIGHT - _LEFT, high))
+        lane_parts += _lane(timeline, lane, LaneFrame(_LEFT, y, _RIGHT - _LEFT, high))
         y += high + (6 if many else 10)
     parts += _axis(timeline, top, y, twice=many)
     parts += lane_parts
@@ -100,7 +100,7 @@ def to_svg(timeline: Timeline, *, hide_below_s: float | None = None) -> str:
     )
 
 
-def choose(timeline: Timeline, hide_below_s: float | None = None) -> Choice:
+def choose(timeline: Timeline, hide_below_s: float | None = None) -> LaneChoice:
     """The longest `MAX_LANES` tracks, by first appearance, the brief ones apart; if all are brief, none is."""
     limit_s = min(SHORT_S, timeline.seconds / 20) if hide_below_s is None else hide_below_s
     longest = sorted(timeline.lanes, key=lambda lane: -lane.seconds)[:MAX_LANES]
@@ -109,10 +109,10 @@ def choose(timeline: Timeline, hide_below_s: float | None = None) -> Choice:
     brief = [lane for lane in kept if lane.seconds < limit_s]
     if not lanes and hide_below_s is None:
         lanes, brief = brief, []
-    return Choice(lanes, brief, len(timeline.lanes) - len(kept), limit_s)
+    return LaneChoice(lanes, brief, len(timeline.lanes) - len(kept), limit_s)
 
 
-def notes(timeline: Timeline, choice: Choice, finest_s: float | None = None) -> Iterator[str]:
+def notes(timeline: Timeline, choice: LaneChoice, finest_s: float | None = None) -> Iterator[str]:
     """What a reader of the figure must know, line by line. `finest_s`: what zooming in shows, where one can."""
     if not timeline.lanes:
         yield "No face was followed."
@@ -137,7 +137,7 @@ def ticks(start_s: float, end_s: float, most: int) -> list[float]:
     return [n * step for n in range(first, int(np.floor(end_s / step + 1e-9)) + 1)]
 
 
-def shape_of(lane: Lane, start_s: float, end_s: float, frame: Frame, columns: int = COLUMNS) -> Shape:
+def shape_of(lane: Lane, start_s: float, end_s: float, frame: LaneFrame, columns: int = COLUMNS) -> LaneShape:
     """The part of a lane from `start_s` to `end_s`, drawn into `frame`."""
     means, covered = _means(lane, np.linspace(start_s, end_s, columns + 1))
     best = np.where(covered, means.argmax(axis=1), -1).tolist()
@@ -157,10 +157,10 @@ def shape_of(lane: Lane, start_s: float, end_s: float, frame: Frame, columns: in
             seen += f"M{left:.4g} {base:.4g}V{frame.y:.4g}" if before < 0 else ""
             traces += ("M" if before < 0 else "L") + line
         before = k
-    return Shape(seen, areas, traces, _unsure(best, high, wide, frame))
+    return LaneShape(seen, areas, traces, _unsure(best, high, wide, frame))
 
 
-def _unsure(best: Sequence[int], high: Sequence[float], wide: float, frame: Frame) -> str:
+def _unsure(best: Sequence[int], high: Sequence[float], wide: float, frame: LaneFrame) -> str:
     """Boxes over the columns whose most probable class is below `UNSURE_BELOW`."""
     found, column = "", 0
     for unsure, group in groupby(k >= 0 and p < UNSURE_BELOW for k, p in zip(best, high, strict=True)):
@@ -171,7 +171,7 @@ def _unsure(best: Sequence[int], high: Sequence[float], wide: float, frame: Fram
     return found
 
 
-def _line(high: Sequence[float], left: float, wide: float, frame: Frame) -> str:
+def _line(high: Sequence[float], left: float, wide: float, frame: LaneFrame) -> str:
     """Points through the middles of columns, level at both ends; those in a level stretch are left out."""
     ys = [f"{frame.y + (1 - p) * frame.height:.4g}" for p in high]
     xs = [left + (i + 0.5) * wide for i in range(len(ys))]
@@ -222,7 +222,7 @@ def jpeg_url(data: bytes) -> str:
 # --- the SVG ----------------------------------------------------------------------------------------------------------
 
 
-def _lane(timeline: Timeline, lane: Lane, frame: Frame) -> Iterator[str]:
+def _lane(timeline: Timeline, lane: Lane, frame: LaneFrame) -> Iterator[str]:
     middle, text_x = frame.y + frame.height / 2, _FACE_X
     if lane.thumbnail:
         side = f'x="{_FACE_X}" y="{frame.y}" width="{frame.height}" height="{frame.height}"'

@@ -51,7 +51,7 @@ class Smoother:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenEpisode:
     """An expression being shown, or (`label` None) none."""
 
     last_s: float
@@ -76,7 +76,7 @@ class EpisodeFinder:
         if not (0 < leave <= enter <= 1 and enter + leave >= 1):
             raise ValueError(f"expected 0 < leave <= enter <= 1 and enter + leave >= 1, found {enter:g} and {leave:g}")
         self.enter, self.leave, self.min_s, self.gap_s = enter, leave, min_s, gap_s
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _OpenEpisode] = {}
 
     def update(self, track: int, time_s: float, probabilities: Mapping[str, float]) -> list[Episode]:
         """Take in one track's (smoothed) probabilities; returns the episode that ended by it, if one did."""
@@ -86,7 +86,7 @@ class EpisodeFinder:
             ended += self.end(track)
             now = None
         if now is None:
-            now = self._open[track] = _Open(time_s)
+            now = self._open[track] = _OpenEpisode(time_s)
         now.last_s = time_s
         if now.label and probabilities[now.label] < self.leave:
             ended += self._close(track, now)
@@ -111,7 +111,7 @@ class EpisodeFinder:
         """The video is over: the episodes that were open, by track."""
         return [episode for track in sorted(self._open) for episode in self.end(track)]
 
-    def _close(self, track: int, now: _Open) -> list[Episode]:
+    def _close(self, track: int, now: _OpenEpisode) -> list[Episode]:
         if now.label is None:
             return []
         episode = Episode(track, now.label, now.start_s, now.held_s, now.peak)

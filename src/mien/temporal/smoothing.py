@@ -14,7 +14,7 @@ MAX_LAG = 0.1
 """How far the center of a drawn box, and its size, may be from what was found, in box widths and heights."""
 
 
-class Steady:
+class ReadingSmoother:
     """Smooths the readings of one video over time, each track by itself. For display only: measure without it.
 
     Args:

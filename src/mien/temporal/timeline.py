@@ -104,7 +104,7 @@ class Recorder(Observer):
     def __init__(
         self, smoother: Smoother | None = None, finder: EpisodeFinder | None = None, *, thumbnails: bool = True
     ) -> None:
-        self._heard = _Heard(smoother or Smoother())
+        self._heard = _RecordingSmoother(smoother or Smoother())
         super().__init__(self._heard, finder)
         self._thumbnails = thumbnails
         self._tracks: dict[int, _Track] = {}
@@ -153,7 +153,7 @@ class Recorder(Observer):
         )
 
 
-class _Heard(Smoother):
+class _RecordingSmoother(Smoother):
     """Another smoother, and what it said last of each track."""
 
     def __init__(self, smoother: Smoother) -> None:

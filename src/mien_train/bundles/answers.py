@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import TrainingError
 from mien.measure.agreement import votes_of
-from mien.model.bundle import Bundle, Golden
+from mien.model.bundle import Bundle, GoldenVectors
 from mien.model.manifest import FER2013, PEOPLE, Answer, OutputSpec
 from mien_train.bundles.derived import finish
 from mien_train.data.packs import TrainingData
@@ -114,7 +114,7 @@ def with_people(model: bytes, outputs: OutputSpec, classes: int, answers: Sequen
     return proto.SerializeToString()
 
 
-def remade(bundle: Bundle, data: TrainingData, label_answer: str, command: str) -> tuple[Bundle, Golden]:
+def remade(bundle: Bundle, data: TrainingData, label_answer: str, command: str) -> tuple[Bundle, GoldenVectors]:
     """A bundle with both answers: calibrated, measured and with golden vectors anew; nothing is written.
 
     Args:
@@ -136,7 +136,7 @@ def remade(bundle: Bundle, data: TrainingData, label_answer: str, command: str) 
         graph = with_people(graph, manifest.outputs, len(classes), answers)
     answers = [_with_prior(answer, data) for answer in answers]
     plain = manifest.with_answers(answers).model_copy(update={"name": bundle.path.stem, "weights_sha256": ""})
-    tolerance = bundle.golden.tolerance if bundle.golden else Golden.tolerance
+    tolerance = bundle.golden.tolerance if bundle.golden else GoldenVectors.tolerance
     new, golden, _ = finish(bundle.path, graph, plain, data, command, tolerance)
     return new, golden
 

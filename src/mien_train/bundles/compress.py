@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from mien.errors import TrainingError
 from mien.measure.intervals import Estimate
-from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
+from mien.model.bundle import Bundle, GoldenVectors, load_bundle, write_bundle
 from mien.model.manifest import PEOPLE, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
 from mien.progress import SILENT, Progress
 from mien_train.bundles.derived import finish
-from mien_train.bundles.measured import Quality, quality, session_logits
+from mien_train.bundles.measured import AnswerQuality, quality, session_logits
 from mien_train.bundles.prune import fine_tuning, parent_recipe, prune
 from mien_train.bundles.quantize import quantize
-from mien_train.bundles.to_onnx import Deployed, Head, created_now, to_onnx
+from mien_train.bundles.to_onnx import AnswerColumns, DeployedNetwork, created_now, to_onnx
 from mien_train.data.packs import TrainingData, load_training_data
 from mien_train.run.finished_run import open_run
 from mien_train.run.train import run as train_run
@@ -48,7 +48,7 @@ SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelMeasurements:
     """One model.
 
     Attributes:
@@ -57,7 +57,7 @@ class Measured:
         rates: pictures/s on one thread, for each of `BATCHES`.
     """
 
-    qualities: tuple[Quality, ...]
+    qualities: tuple[AnswerQuality, ...]
     megabytes: float
     rates: tuple[float, ...]
 
@@ -68,8 +68,8 @@ class Compression:
 
     steps: dict[str, Any]
     samples: int
-    before: Measured
-    after: Measured
+    before: ModelMeasurements
+    after: ModelMeasurements
     max_drop: float
     bundle: Bundle | None
 
@@ -200,8 +200,8 @@ def _pruned(
         }
     )  # fmt: skip
     count, answers = len(tuned.classes), parent.manifest.answers
-    people = next((Head(count, len(a.classes), 1.0) for a in answers if a.name == PEOPLE), None)
-    return to_onnx(Deployed(tuned.network, count, 1.0, people), tuned.spec, answers), training
+    people = next((AnswerColumns(count, len(a.classes), 1.0) for a in answers if a.name == PEOPLE), None)
+    return to_onnx(DeployedNetwork(tuned.network, count, 1.0, people), tuned.spec, answers), training
 
 
 def _quantized(graph: bytes, manifest: Manifest, data: TrainingData) -> tuple[bytes, str]:
@@ -230,7 +230,7 @@ def _finish(
 ) -> Compression:  # fmt: skip
     """Measure both, and write what lost little enough."""
     progress.update("measuring", 0, 1)
-    tolerance = INT8_TOLERANCE if "int8" in steps else Golden.tolerance
+    tolerance = INT8_TOLERANCE if "int8" in steps else GoldenVectors.tolerance
     bundle, golden, qualities = finish(out, graph, manifest, data, command, tolerance)
 
     images, labels = data.validation.images, data.validation.labels
@@ -242,8 +242,8 @@ def _finish(
     result = Compression(
         steps,
         len(rows),
-        Measured(of_parent, len(parent.model) / 1e6, tuple(r[0] for r in rates)),
-        Measured(qualities, size / 1e6, tuple(r[1] for r in rates)),
+        ModelMeasurements(of_parent, len(parent.model) / 1e6, tuple(r[0] for r in rates)),
+        ModelMeasurements(qualities, size / 1e6, tuple(r[1] for r in rates)),
         max_drop,
         None,
     )
@@ -252,7 +252,7 @@ def _finish(
     return replace(result, bundle=write_bundle(out, bundle.model, bundle.manifest, golden))
 
 
-def _lost(before: Quality, after: Quality) -> float:
+def _lost(before: AnswerQuality, after: AnswerQuality) -> float:
     """Points that one answer lost."""
     return 100 * (before.value.value - after.value.value)
 

@@ -9,11 +9,11 @@ import onnx
 import onnxruntime
 
 from mien.errors import TrainingError
-from mien.model.bundle import Bundle, Golden
+from mien.model.bundle import Bundle, GoldenVectors
 from mien.model.manifest import Answer, Manifest, Metric
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.measured import Quality, calibrate, measure_answer, quality, session_logits
+from mien_train.bundles.measured import AnswerQuality, calibrate, measure_answer, quality, session_logits
 from mien_train.bundles.quantize import with_temperature
 from mien_train.bundles.to_onnx import drawn_crops, without_traces
 from mien_train.data.packs import TrainingData
@@ -21,7 +21,7 @@ from mien_train.data.packs import TrainingData
 
 def finish(
     out: Path, graph: bytes, manifest: Manifest, data: TrainingData, command: str, tolerance: float
-) -> tuple[Bundle, Golden, tuple[Quality, ...]]:
+) -> tuple[Bundle, GoldenVectors, tuple[AnswerQuality, ...]]:
     """Fit each answer's temperature on validation, measure it, and draw golden vectors. Nothing is written.
 
     Args:
@@ -41,7 +41,7 @@ def finish(
     session = Session(Bundle(out, graph, manifest, None, sealed=False), threads=1)
     answers: list[Answer] = []
     metrics: list[Metric] = []
-    qualities: list[Quality] = []
+    qualities: list[AnswerQuality] = []
     for one in session.each_answer():
         logits = session_logits(one, data.validation.images)
         answer = calibrate(one.answer, logits, data)
@@ -59,7 +59,7 @@ def finish(
     return bundle, golden, tuple(qualities)
 
 
-def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
+def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> GoldenVectors:
     """Golden vectors as the graph is written: in floats between its roundings, without any kernel for int8."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -69,4 +69,4 @@ def _golden(graph: bytes, manifest: Manifest, tolerance: float) -> Golden:
     names = [answer.outputs.probabilities for answer in manifest.all_answers]
     found = [np.asarray(f, np.float32) for f in session.run(names, {manifest.input.name: crops})]
     others = {a.name: f for a, f in zip(manifest.all_answers[1:], found[1:], strict=True)}
-    return Golden(crops, found[0], tolerance, others)
+    return GoldenVectors(crops, found[0], tolerance, others)

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from mien.errors import TrainingError
-from mien.model.bundle import Bundle, Golden, load_bundle, write_bundle
+from mien.model.bundle import Bundle, GoldenVectors, load_bundle, write_bundle
 from mien.model.manifest import Answer, Calibration, Manifest, TrainingInfo
 from mien.model.session import Session
 from mien.output.files import check_bundle_path
 from mien.progress import SILENT, Progress
 from mien_train.bundles.answers import outputs_of
 from mien_train.bundles.derived import finish
-from mien_train.bundles.measured import Quality, quality, session_logits
+from mien_train.bundles.measured import AnswerQuality, quality, session_logits
 from mien_train.bundles.to_onnx import created_now
 from mien_train.data.packs import TrainingData, load_training_data
 
@@ -37,11 +37,11 @@ LEAST = 1e-12
 
 
 @dataclass(frozen=True)
-class Measured:
+class MemberMeasurements:
     """One model on the validation pictures that do not stand in training, answer by answer, the default first."""
 
     name: str
-    qualities: tuple[Quality, ...]
+    qualities: tuple[AnswerQuality, ...]
     megabytes: float
 
 
@@ -50,8 +50,8 @@ class Ensemble:
     """A written bundle, and how its members do alone."""
 
     bundle: Bundle
-    members: tuple[Measured, ...]
-    together: Measured
+    members: tuple[MemberMeasurements, ...]
+    together: MemberMeasurements
     samples: int
 
     def lines(self) -> list[str]:
@@ -65,12 +65,12 @@ class Ensemble:
         ]
 
 
-def _titles(qualities: Sequence[Quality]) -> list[str]:
+def _titles(qualities: Sequence[AnswerQuality]) -> list[str]:
     # A calibration error is one against labels.
     return [t for q in qualities for t in [q.title] + ["calibration error"] * (q.measure == "accuracy")]
 
 
-def _cells(qualities: Sequence[Quality]) -> list[str]:
+def _cells(qualities: Sequence[AnswerQuality]) -> list[str]:
     cells: list[str] = []
     for q in qualities:
         cells.append(f"{q.value.value:.2%} [{100 * q.value.low:.1f}, {100 * q.value.high:.1f}]")
@@ -129,19 +129,19 @@ def _finish(
 ) -> Ensemble:  # fmt: skip
     """Measure the ensemble and its members, and write it."""
     progress.update("measuring", 0, len(members) + 1)
-    tolerance = max(m.golden.tolerance if m.golden else Golden.tolerance for m in members)
+    tolerance = max(m.golden.tolerance if m.golden else GoldenVectors.tolerance for m in members)
     bundle, golden, together = finish(out, graph, manifest, data, command, tolerance)
-    alone: list[Measured] = []
+    alone: list[MemberMeasurements] = []
     for name, member in zip(names, members, strict=True):
         progress.update("measuring", len(alone) + 1, len(members) + 1)
-        session, found = Session(member, threads=1), list[Quality]()
+        session, found = Session(member, threads=1), list[AnswerQuality]()
         for answer in bundle.manifest.all_answers:
             one = session.giving(answer.name or None)
             found.append(quality(one.answer, session_logits(one, data.validation.images), data))
-        alone.append(Measured(name, tuple(found), len(member.model) / 1e6))
+        alone.append(MemberMeasurements(name, tuple(found), len(member.model) / 1e6))
     written = write_bundle(out, bundle.model, bundle.manifest, golden)
     samples = len(data.clean_rows) or len(data.validation.labels)
-    return Ensemble(written, tuple(alone), Measured("together", together, len(written.model) / 1e6), samples)
+    return Ensemble(written, tuple(alone), MemberMeasurements("together", together, len(written.model) / 1e6), samples)
 
 
 def shared_answers(members: Sequence[Bundle]) -> tuple[Answer, ...]:

@@ -16,7 +16,7 @@ from mien.output.files import check_bundle_path
 from mien.progress import SILENT, PartOfProgress, Progress
 from mien_train.bundles.answers import answers_of
 from mien_train.bundles.measured import calibrate, measure_answer, session_logits
-from mien_train.bundles.to_onnx import Deployed, Head, created_now, make_golden, to_onnx
+from mien_train.bundles.to_onnx import AnswerColumns, DeployedNetwork, created_now, make_golden, to_onnx
 from mien_train.data.framing import FramingReport, measure_framing
 from mien_train.data.packs import EXCLUDED_FILE, Pack, TrainingData, load_training_data
 from mien_train.data.tensors import predict_logits
@@ -121,8 +121,8 @@ def _write(
         plain = answers_of(run.classes, data, label_answer)
         halves = columns[:, classes:], columns[:, :classes]
         answers = tuple(calibrate(a, half, data) for a, half in zip(plain, halves, strict=True))
-        people, labels = Head(classes, classes, answers[0].calibration.temperature), answers[1]
-    deployed = Deployed(run.network, classes, labels.calibration.temperature, people)
+        people, labels = AnswerColumns(classes, classes, answers[0].calibration.temperature), answers[1]
+    deployed = DeployedNetwork(run.network, classes, labels.calibration.temperature, people)
     graph, manifest = to_onnx(deployed, run.spec, answers), manifest.with_answers(answers)
     # What is measured is what ships: the converted graph, in the runtime that will run it.
     metrics: list[Metric] = []

@@ -28,7 +28,7 @@ def session_logits(session: Session, images: NDArray[np.uint8]) -> NDArray[np.fl
 
 
 @dataclass(frozen=True)
-class Quality:
+class AnswerQuality:
     """How good one answer is on the validation pictures that do not stand in training.
 
     Attributes:
@@ -49,7 +49,7 @@ class Quality:
         return self.measure if self.answer in ("", PEOPLE) else f"{self.measure} ({self.answer})"
 
 
-def quality(answer: Answer, logits: NDArray[np.float32], data: TrainingData) -> Quality:
+def quality(answer: Answer, logits: NDArray[np.float32], data: TrainingData) -> AnswerQuality:
     """Measure one answer.
 
     Args:
@@ -64,9 +64,9 @@ def quality(answer: Answer, logits: NDArray[np.float32], data: TrainingData) -> 
     votes = _votes(answer, data)[rows]
     if answer.name == PEOPLE and votes.any():
         agreed = agrees_with_one_person(votes, logits[rows].argmax(axis=1).astype(np.int64))
-        return Quality(answer.name, "agrees with one person", agreed, error)
+        return AnswerQuality(answer.name, "agrees with one person", agreed, error)
     right = int((known.argmax(axis=1) == labels).sum())
-    return Quality(answer.name, "accuracy", wilson(right, len(rows)), error)
+    return AnswerQuality(answer.name, "accuracy", wilson(right, len(rows)), error)
 
 
 def calibrate(answer: Answer, logits: NDArray[np.float32], data: TrainingData) -> Answer:

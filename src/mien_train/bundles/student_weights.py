@@ -28,7 +28,7 @@ from mien.output.files import check_bundle_path
 from mien.progress import SILENT, Progress
 from mien_train.bundles.export_run import Exported
 from mien_train.bundles.measured import cross_fitted_ece, fit_temperature, session_logits
-from mien_train.bundles.to_onnx import Deployed, created_now, make_golden, to_onnx_checked
+from mien_train.bundles.to_onnx import DeployedNetwork, created_now, make_golden, to_onnx_checked
 from mien_train.data.packs import pack
 from mien_train.data.tensors import predict_logits
 from mien_train.networks.emotion_net import COURSE_CROP
@@ -81,7 +81,7 @@ def export_weights(
         progress.update("measuring", 0, 1)
         temperature = fit_temperature(predict_logits(student.network, measured.images, "fp32").numpy(), measured.labels)
     progress.update("converting", 0, 1)
-    deployed = Deployed(student.network, len(student.classes), temperature)
+    deployed = DeployedNetwork(student.network, len(student.classes), temperature)
     graph = to_onnx_checked(deployed, student.input)
     if measured:
         # What is measured is what ships: the converted graph, in the runtime that will run it.
@@ -105,7 +105,7 @@ def _manifest(student: StudentNetwork, name: str, created: str, about_data: str,
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _ValidationSplit:
     """A validation split in memory; `clean_rows` do not stand in the training split (None where there is none)."""
 
     images: NDArray[np.uint8]
@@ -113,7 +113,7 @@ class _Measured:
     clean_rows: NDArray[np.int64] | None
 
 
-def _read_measured(root: Path, student: StudentNetwork, progress: Progress) -> _Measured:
+def _read_measured(root: Path, student: StudentNetwork, progress: Progress) -> _ValidationSplit:
     classes, spec = student.classes, student.input
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
@@ -124,7 +124,7 @@ def _read_measured(root: Path, student: StudentNetwork, progress: Progress) -> _
             train = _only(read_split(root, "train"), classes)
             seen = set(pack(train, spec, cache, progress).keys)
             clean = np.flatnonzero([key not in seen for key in validation.keys])
-        return _Measured(np.array(validation.images), validation.labels, clean)
+        return _ValidationSplit(np.array(validation.images), validation.labels, clean)
 
 
 def _only(split: Split, classes: tuple[str, ...]) -> Split:
@@ -137,7 +137,7 @@ def _only(split: Split, classes: tuple[str, ...]) -> Split:
     return replace(split, classes=classes, samples=tuple(s for s in split.samples if s.label in classes))
 
 
-def _measure(logits: NDArray[np.float32], temperature: float, data: _Measured, command: str) -> list[Metric]:
+def _measure(logits: NDArray[np.float32], temperature: float, data: _ValidationSplit, command: str) -> list[Metric]:
     probabilities = softmax(logits / temperature)
     everything = np.arange(len(data.labels))
     splits = {"validation": everything}

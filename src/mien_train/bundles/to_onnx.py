@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mien.errors import TrainingError
 from mien.imaging import from_pillow, resize, to_gray, to_pillow
-from mien.model.bundle import Golden
+from mien.model.bundle import GoldenVectors
 from mien.model.crop import Crops
 from mien.model.manifest import Answer, InputSpec, OutputSpec
 from mien_train.data.tensors import normalize
@@ -39,7 +39,7 @@ AGREEMENT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class AnswerColumns:
     """Columns of a network's output that are one answer: the first of them, how many, and the temperature."""
 
     start: int
@@ -47,7 +47,7 @@ class Head:
     temperature: float
 
 
-class Deployed(nn.Module):
+class DeployedNetwork(nn.Module):
     """What the graph computes: uint8 `[N, H, W, C]` -> probabilities and logits `[N, K]`, of each answer in turn.
 
     `logits` are those of the network; `probabilities` are softmax(logits / temperature).
@@ -59,9 +59,11 @@ class Deployed(nn.Module):
         people: the columns that learned the votes, if they are to be answered; this answer then comes first.
     """
 
-    def __init__(self, network: nn.Module, classes: int, temperature: float, people: Head | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, classes: int, temperature: float, people: AnswerColumns | None = None
+    ) -> None:
         super().__init__()
-        labels = Head(0, classes, temperature)
+        labels = AnswerColumns(0, classes, temperature)
         self.network, self.heads = network, (people, labels) if people else (labels,)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
@@ -74,7 +76,7 @@ class Deployed(nn.Module):
         return tuple(found)
 
 
-def to_onnx(deployed: Deployed, spec: InputSpec, answers: Sequence[Answer] = ()) -> bytes:
+def to_onnx(deployed: DeployedNetwork, spec: InputSpec, answers: Sequence[Answer] = ()) -> bytes:
     """The graph as ONNX, batch size dynamic; its outputs are called as in `answers`, or as a single answer's are."""
     outputs = [answer.outputs for answer in answers] or [OutputSpec()]
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
@@ -94,7 +96,7 @@ def to_onnx(deployed: Deployed, spec: InputSpec, answers: Sequence[Answer] = ())
     return without_traces(program.model_proto).SerializeToString()
 
 
-def to_onnx_checked(deployed: Deployed, spec: InputSpec) -> bytes:
+def to_onnx_checked(deployed: DeployedNetwork, spec: InputSpec) -> bytes:
     """The graph of a network whose code is not ours: converted, run, and compared with the network.
 
     Torch's older converter goes first: it takes a second where the newer one takes ten.
@@ -120,7 +122,7 @@ def to_onnx_checked(deployed: Deployed, spec: InputSpec) -> bytes:
     )
 
 
-def _traced_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
+def _traced_onnx(deployed: DeployedNetwork, spec: InputSpec) -> bytes:
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
     names = ["probabilities", "logits"]
     file = io.BytesIO()
@@ -137,7 +139,7 @@ def _traced_onnx(deployed: Deployed, spec: InputSpec) -> bytes:
     return without_traces(onnx.load_model_from_string(file.getvalue())).SerializeToString()
 
 
-def _difference(graph: bytes, deployed: Deployed, spec: InputSpec) -> str:
+def _difference(graph: bytes, deployed: DeployedNetwork, spec: InputSpec) -> str:
     """How the graph's answers differ from the network's on noise, in batches of several sizes; empty if they do not."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -166,12 +168,12 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def make_golden(deployed: Deployed, spec: InputSpec, answers: Sequence[Answer] = ()) -> Golden:
+def make_golden(deployed: DeployedNetwork, spec: InputSpec, answers: Sequence[Answer] = ()) -> GoldenVectors:
     """Golden vectors on drawn crops: no picture of a person travels in a bundle."""
     crops = drawn_crops(spec)
     with torch.inference_mode():
         found = [p.numpy().astype(np.float32) for p in deployed.eval()(torch.from_numpy(crops))[::2]]
-    return Golden(crops, found[0], others={a.name: p for a, p in zip(answers[1:], found[1:], strict=True)})
+    return GoldenVectors(crops, found[0], others={a.name: p for a, p in zip(answers[1:], found[1:], strict=True)})
 
 
 def drawn_crops(spec: InputSpec) -> Crops:

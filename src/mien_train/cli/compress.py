@@ -16,7 +16,7 @@ from mien.errors import TrainingError
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
-    from mien_train.bundles.compress import Measured
+    from mien_train.bundles.compress import ModelMeasurements
 
 EXAMPLES = """Examples:
 
@@ -92,6 +92,6 @@ def compress(
         say(f"written: {out}")
 
 
-def _plain(measured: Measured) -> dict[str, object]:
+def _plain(measured: ModelMeasurements) -> dict[str, object]:
     qualities = [{**asdict(quality), "value": quality.value._asdict()} for quality in measured.qualities]
     return {**asdict(measured), "qualities": qualities}

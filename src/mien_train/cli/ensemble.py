@@ -14,7 +14,7 @@ from mien.cli.progress import ProgressBar
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
-    from mien_train.bundles.ensemble import Measured
+    from mien_train.bundles.ensemble import MemberMeasurements
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +71,6 @@ def ensemble(
     say(f"written: {out}")
 
 
-def _plain(measured: Measured) -> dict[str, object]:
+def _plain(measured: MemberMeasurements) -> dict[str, object]:
     qualities = [{**asdict(quality), "value": quality.value._asdict()} for quality in measured.qualities]
     return {**asdict(measured), "qualities": qualities}

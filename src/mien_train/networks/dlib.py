@@ -56,7 +56,7 @@ def dlib_tensors(source: Path, network: ResNet) -> dict[str, Tensor]:
             f"{source}: dlib's network; expected network.stem = 'wide', widths = {list(WIDTHS)}, blocks of at most "
             f"{list(BLOCKS)} or the first stages of these, no attention, inner = 1"
         )
-    stored = _Stored(source)
+    stored = _StoredNetwork(source)
     found: dict[str, Tensor] = {}
     seen = network.stem.get_parameter("0.weight").shape[1]
     weight, bias = stored.convolution(WIDTHS[0], 3, STEM_KERNEL)
@@ -77,7 +77,7 @@ def dlib_tensors(source: Path, network: ResNet) -> dict[str, Tensor]:
     return found
 
 
-class _Stored:
+class _StoredNetwork:
     """The file's convolutions, from the picture on; each is followed by a scale and an offset for every channel.
 
     A tensor is a version (2), four dimensions, each a byte that counts bytes and those bytes, and float32 values.

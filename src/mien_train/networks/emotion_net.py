@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mien.errors import TrainingError
 from mien.model.manifest import DEFAULT_FRAMING, CropSpec, Framing, InputSpec
-from mien_train.networks.modules import Levels, SqueezeExcitation
+from mien_train.networks.modules import ImageNormalization, SqueezeExcitation
 from mien_train.networks.state_dict import check_finite, load_checked
 
 SIDE = 48
@@ -95,7 +95,7 @@ class EmotionNet(nn.Module):
                 f"network si100b: a picture of {shape.size[0]} x {shape.size[1]} is too small for "
                 f"{len(shape.widths)} convolutions with pooling; expected fewer convolutions or a larger picture"
             )
-        self.levels = Levels() if shape.levels else nn.Identity()
+        self.levels = ImageNormalization() if shape.levels else nn.Identity()
         for number, (before, after, kernel, padding) in enumerate(
             zip((shape.channels, *shape.widths), shape.widths, shape.kernels, shape.paddings, strict=False), start=1
         ):

@@ -12,7 +12,7 @@ FLAT = 0.02
 """A standard deviation of few gray levels (of -1..1): less is noise that should not be blown up."""
 
 
-class Levels(nn.Module):
+class ImageNormalization(nn.Module):
     """Each picture with mean 0 and standard deviation 0.5, whatever the light; a flat one stays flat."""
 
     def forward(self, x: Tensor) -> Tensor:

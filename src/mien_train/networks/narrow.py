@@ -57,15 +57,15 @@ def narrowed(whole: nn.Module, small: nn.Module, images: Tensor) -> dict[str, Te
 
 
 @dataclass
-class _Seen:
+class _ChannelStatistics:
     """What pictures do in a network: mean size of each channel after a module, and mean factor of each attention."""
 
     strength: dict[nn.Module, Tensor] = field(default_factory=dict)
     factor: dict[nn.Module, Tensor] = field(default_factory=dict)
 
 
-def _look(network: ResNet, images: Tensor) -> _Seen:
-    seen = _Seen()
+def _look(network: ResNet, images: Tensor) -> _ChannelStatistics:
+    seen = _ChannelStatistics()
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         strength = output.abs().mean(dim=(0, 2, 3))
@@ -82,7 +82,7 @@ def _look(network: ResNet, images: Tensor) -> _Seen:
     return seen
 
 
-def _stage_channels(whole: ResNet, small: ResNet, seen: _Seen) -> list[Tensor]:
+def _stage_channels(whole: ResNet, small: ResNet, seen: _ChannelStatistics) -> list[Tensor]:
     """Which channels each stage of `small` keeps, in order."""
     counts = [torch.zeros(width) for width in whole.recipe.widths]
     strengths = list(counts)
@@ -113,7 +113,7 @@ def _most(counts: Tensor, room: int) -> Tensor:
 
 def _copy_block(
     state: dict[str, Tensor], name: str, block: ResidualBlock, small: ResidualBlock, kept: tuple[Tensor, Tensor],
-    seen: _Seen,
+    seen: _ChannelStatistics,
 ) -> None:  # fmt: skip
     into, out = kept
     # Scale after the normalization (arXiv 1708.06519) x size of the weights that read the channel.

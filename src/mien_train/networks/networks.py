@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mien.errors import TrainingError
 from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape, course_kernels
-from mien_train.networks.modules import Levels, Rescaled, SqueezeExcitation
+from mien_train.networks.modules import ImageNormalization, Rescaled, SqueezeExcitation
 from mien_train.networks.student_module import make_student_network
 from mien_train.recipe import NetworkRecipe
 
@@ -110,7 +110,7 @@ class ResNet(nn.Module):
             nn.ReLU(inplace=True),
         ]
         pools = {"pool": [nn.MaxPool2d(2)], "wide": [nn.MaxPool2d(3, 2, 1)]}
-        self.levels = Levels() if recipe.levels == "picture" else nn.Identity()
+        self.levels = ImageNormalization() if recipe.levels == "picture" else nn.Identity()
         self.stem = nn.Sequential(*stem, *pools.get(recipe.stem, []))
         layers: list[nn.Module] = []
         width_in = widths[0]

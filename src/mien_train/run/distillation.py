@@ -73,7 +73,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Panel:
+class TeacherPanel:
     """Teachers that are asked at every step."""
 
     teachers: tuple[Teacher, ...]
@@ -86,7 +86,7 @@ class Panel:
 
 def open_panel(
     teachers: Sequence[Path], classes: Sequence[str], spec: InputSpec, pictures: NDArray[np.uint8], device: torch.device
-) -> Panel:
+) -> TeacherPanel:
     """The teachers as networks on `device`.
 
     Args:
@@ -102,7 +102,7 @@ def open_panel(
     opened = [_open(teacher, classes, spec, pictures) for teacher in teachers]
     for teacher in opened:
         teacher.network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-    return Panel(tuple(opened))
+    return TeacherPanel(tuple(opened))
 
 
 def _asked(teacher: Path, classes: Sequence[str], spec: InputSpec) -> _Ask:

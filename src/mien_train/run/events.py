@@ -13,7 +13,7 @@ from mien_train.run.folder import Epoch
 _log = logging.getLogger("mien")
 
 
-class Events:
+class EventLog:
     """Adds each epoch to `folder`; a run that goes on overrules what a killed one wrote of the same epochs."""
 
     def __init__(self, folder: Path) -> None:

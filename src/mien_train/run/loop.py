@@ -22,9 +22,9 @@ from mien_train.data.soft_targets import SUFFIX, load_soft_targets
 from mien_train.data.tensors import input_spec, resolve_precision
 from mien_train.networks.initial import initial_digest
 from mien_train.recipe import Recipe
-from mien_train.run.distillation import Panel, open_panel, teacher_targets
+from mien_train.run.distillation import TeacherPanel, open_panel, teacher_targets
 from mien_train.run.folder import ABOUT, WEIGHTS, Epoch, append_history, claim, read_about, read_history, save_state
-from mien_train.run.process_group import Group, joined
+from mien_train.run.process_group import ProcessGroup, joined
 from mien_train.run.trainer import Trainer, spread_over
 
 _log = logging.getLogger("mien")
@@ -106,7 +106,7 @@ def _train(
     teachers: Sequence[Path],
     progress: Progress,
     cache: Path,
-    group: Group,
+    group: ProcessGroup,
 ) -> Path:
     stored = [teacher for teacher in teachers if teacher.suffix == SUFFIX]
     networks = [teacher for teacher in teachers if teacher.suffix != SUFFIX]
@@ -194,11 +194,11 @@ def _mention_steps(recipe: Recipe, steps: int, pictures: int) -> None:
 def _prepare(
     data: TrainingData,
     recipe: Recipe,
-    group: Group,
+    group: ProcessGroup,
     teachers: Sequence[Path],
     cache: Path,
     progress: Progress,
-) -> tuple[np.ndarray | Panel | None, np.ndarray | None]:
+) -> tuple[np.ndarray | TeacherPanel | None, np.ndarray | None]:
     """What the teachers say, and how a detector would frame the pictures, where the recipe asks for it."""
     taught = views = None
     fingerprint = data.fingerprint[:16]

@@ -26,7 +26,7 @@ PATIENCE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """`size` processes; this one is number `rank`, from 0, and computes on `device`."""
 
     rank: int
@@ -76,7 +76,7 @@ class Group:
 
 
 @contextmanager
-def joined() -> Generator[Group, None, None]:
+def joined() -> Generator[ProcessGroup, None, None]:
     """The group that torchrun's environment variables describe, left again at the end.
 
     Raises:
@@ -88,7 +88,7 @@ def joined() -> Generator[Group, None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if size == 1:
-        yield Group(0, 1, device)
+        yield ProcessGroup(0, 1, device)
         return
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
@@ -98,11 +98,11 @@ def joined() -> Generator[Group, None, None]:
             f"{os.environ.get('MASTER_PORT')} ({error}); start every one of them with torchrun"
         ) from error
     try:
-        yield Group(rank, size, device)
+        yield ProcessGroup(rank, size, device)
     finally:
         distributed.destroy_process_group()
 
 
-def part_of(rows: Tensor, group: Group) -> Tensor:
+def part_of(rows: Tensor, group: ProcessGroup) -> Tensor:
     """This process's share of a batch: every `size`-th row."""
     return rows[group.rank :: group.size]

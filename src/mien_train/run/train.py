@@ -15,7 +15,7 @@ from mien.progress import SILENT, Progress
 from mien_train.networks.student_network import StudentOptions, student_recipe
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.run.curves import draw_curves
-from mien_train.run.events import Events
+from mien_train.run.events import EventLog
 from mien_train.run.folder import Epoch, read_about, read_history
 from mien_train.run.loop import train as train_loop
 
@@ -67,7 +67,7 @@ def run(
     """
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // together, 1))
-    events = Events(out / "tensorboard")
+    events = EventLog(out / "tensorboard")
     drawn = -math.inf
 
     def after_epoch(epoch: Epoch) -> None:

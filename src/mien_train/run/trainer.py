@@ -34,10 +34,10 @@ from mien_train.data.tensors import (
 from mien_train.networks.initial import load_initial
 from mien_train.networks.networks import build_network
 from mien_train.recipe import Recipe
-from mien_train.run.distillation import Panel
+from mien_train.run.distillation import TeacherPanel
 from mien_train.run.folder import CHECKPOINT, Epoch, read_checkpoint, save_state, write_history
 from mien_train.run.optimizer import learning_rate, make_optimizer
-from mien_train.run.process_group import Group, part_of
+from mien_train.run.process_group import ProcessGroup, part_of
 
 _log = logging.getLogger("mien")
 
@@ -63,9 +63,9 @@ class Trainer:
         self,
         recipe: Recipe,
         data: TrainingData,
-        group: Group,
+        group: ProcessGroup,
         initial: Path | None = None,
-        taught: np.ndarray | Panel | None = None,
+        taught: np.ndarray | TeacherPanel | None = None,
         views: np.ndarray | None = None,
         people: np.ndarray | None = None,
     ) -> None:
@@ -112,7 +112,7 @@ class Trainer:
         self.held = held_on(group.device, data.train.images)
         self.optimizer = make_optimizer(self.network, recipe)
         self.targets = soft_targets(data.train, recipe.label_share, recipe.label_smoothing)
-        self.panel = taught if isinstance(taught, Panel) else None
+        self.panel = taught if isinstance(taught, TeacherPanel) else None
         if isinstance(taught, np.ndarray):
             self.targets = (1 - recipe.teacher_share) * self.targets + recipe.teacher_share * taught
         self.votes = votes_targets(data.train.votes, people, recipe.votes_teacher_share)

@@ -176,7 +176,7 @@ def parse_space(values: dict[str, Any], source: str, base: Recipe) -> Space:
     return Space(tuple(entries))
 
 
-class _Wrong(Exception):
+class _SpaceProblem(Exception):
     """One thing that is wrong with a space."""
 
 
@@ -184,7 +184,7 @@ def _read(path: str, value: Any) -> Entry | str:
     """An entry, or what is wrong with it."""
     try:
         return _joint(path, value) if path in PARTS else _entry(path, value)
-    except _Wrong as error:
+    except _SpaceProblem as error:
         return str(error)
 
 
@@ -202,21 +202,21 @@ def _walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _entry(path: str, value: Any) -> Entry:
     if path not in FIELDS:
         near = get_close_matches(path, list(FIELDS), n=1, cutoff=0.4)
-        raise _Wrong(f"unknown field {path!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise _SpaceProblem(f"unknown field {path!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     if path in ELSEWHERE:
-        raise _Wrong(f"{path} cannot be searched: {ELSEWHERE[path]}")
+        raise _SpaceProblem(f"{path} cannot be searched: {ELSEWHERE[path]}")
     if not isinstance(value, dict):
-        raise _Wrong(
+        raise _SpaceProblem(
             f"{path}: expected a table with choices, or with low and high, found {value!r}; a fixed value belongs in "
             "the recipe"
         )
     for key in set(value) - set(KEYS):
         near = get_close_matches(key, KEYS, n=1, cutoff=0.4)
-        raise _Wrong(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise _SpaceProblem(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     if "choices" not in value:
         return _range(path, value)
     if len(value) > 1:
-        raise _Wrong(
+        raise _SpaceProblem(
             f"{path}: has both choices and {', '.join(sorted(set(value) - {'choices'}))}; give one or the other"
         )
     values = [_valid(path, "choices", choice) for choice in _list(path, value["choices"])]
@@ -226,41 +226,43 @@ def _entry(path: str, value: Any) -> Entry:
 def _range(path: str, value: dict[str, Any]) -> Entry:
     whole = FIELDS[path] is int
     if FIELDS[path] not in (int, float):
-        raise _Wrong(f"{path}: not a number, so it has no low and high; give choices")
+        raise _SpaceProblem(f"{path}: not a number, so it has no low and high; give choices")
     if missing := [key for key in ("low", "high") if key not in value]:
-        raise _Wrong(f"{path}: {' and '.join(missing)} missing; give low and high, or choices")
+        raise _SpaceProblem(f"{path}: {' and '.join(missing)} missing; give low and high, or choices")
     for key in ("low", "high", "step"):
         if key in value and (isinstance(value[key], bool) or not isinstance(value[key], (int, float))):
-            raise _Wrong(f"{path}.{key}: expected a number, found {value[key]!r}")
+            raise _SpaceProblem(f"{path}.{key}: expected a number, found {value[key]!r}")
     low, high = (_valid(path, key, value[key]) for key in ("low", "high"))
     step, log = value.get("step"), value.get("log", False)
     if not isinstance(log, bool):
-        raise _Wrong(f"{path}.log: expected true or false, found {log!r}")
+        raise _SpaceProblem(f"{path}.log: expected true or false, found {log!r}")
     if low > high:
-        raise _Wrong(f"{path}: low {low:g} is above high {high:g}")
+        raise _SpaceProblem(f"{path}: low {low:g} is above high {high:g}")
     if log and low <= 0:
-        raise _Wrong(f"{path}: low is {low:g}, and a logarithm needs it above 0")
+        raise _SpaceProblem(f"{path}: low is {low:g}, and a logarithm needs it above 0")
     if log and step is not None:
-        raise _Wrong(f"{path}: has both log and step; give one of them")
+        raise _SpaceProblem(f"{path}: has both log and step; give one of them")
     if step is not None and (step <= 0 or (whole and step != int(step))):
-        raise _Wrong(f"{path}.step: expected {'a whole number' if whole else 'a number'} above 0, found {step:g}")
+        raise _SpaceProblem(
+            f"{path}.step: expected {'a whole number' if whole else 'a number'} above 0, found {step:g}"
+        )
     if step is not None and not _on_grid(low, high, step):
-        raise _Wrong(f"{path}: high {high:g} is not low {low:g} plus a number of steps of {step:g}")
+        raise _SpaceProblem(f"{path}: high {high:g} is not low {low:g} plus a number of steps of {step:g}")
     return Entry(path, (), low, high, step and (int(step) if whole else float(step)), log, whole)
 
 
 def _joint(part: str, value: Any) -> Entry:
     """Tables of fields of one part of the recipe."""
     if value is None:
-        raise _Wrong(f"{part}: expected a table of fields")
+        raise _SpaceProblem(f"{part}: expected a table of fields")
     choices: list[tuple[Value, Any]] = []
     for table in _list(part, value):
         if not isinstance(table, dict) or not table:
-            raise _Wrong(f"{part}.choices: expected tables of fields, as {{ dropout = 0.1 }}, found {table!r}")
+            raise _SpaceProblem(f"{part}.choices: expected tables of fields, as {{ dropout = 0.1 }}, found {table!r}")
         try:
             valid = getattr(parse_recipe({part: table}, f"{part}.choices"), part)
         except TrainingError as error:
-            raise _Wrong(str(error)) from error
+            raise _SpaceProblem(str(error)) from error
         values = {key: getattr(valid, key) for key in table}
         choices.append((", ".join(f"{key} {_name(v)}" for key, v in values.items()), values))
     return Entry(part, _distinct(part, choices))
@@ -268,14 +270,14 @@ def _joint(part: str, value: Any) -> Entry:
 
 def _list(path: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise _Wrong(f"{path}.choices: expected a list with at least one value, found {value!r}")
+        raise _SpaceProblem(f"{path}.choices: expected a list with at least one value, found {value!r}")
     return value
 
 
 def _distinct(path: str, choices: list[tuple[Value, Any]]) -> tuple[tuple[Value, Any], ...]:
     names = [name for name, _ in choices]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise _Wrong(f"{path}.choices: {twice[0]!r} stands there twice")
+        raise _SpaceProblem(f"{path}.choices: {twice[0]!r} stands there twice")
     return tuple(choices)
 
 
@@ -286,7 +288,7 @@ def _valid(path: str, key: str, value: Any) -> Any:
     try:
         return _get(Recipe.model_validate(nested), path)
     except ValidationError as error:
-        raise _Wrong(f"{path}.{key}: {error.errors()[0]['msg']} (found {value!r})") from error
+        raise _SpaceProblem(f"{path}.{key}: {error.errors()[0]['msg']} (found {value!r})") from error
 
 
 def _stages(entries: list[Entry], base: Recipe) -> Iterator[str]:

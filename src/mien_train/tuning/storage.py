@@ -47,7 +47,7 @@ process died or was interrupted."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study is and how it is run; the same in every process that works on it.
 
     Attributes:
@@ -138,7 +138,7 @@ def quiet() -> Generator[None, None, None]:
         yield
 
 
-def open_study(plan: Plan) -> optuna.Study:
+def open_study(plan: StudyPlan) -> optuna.Study:
     """The study of `plan`, made or gone on with.
 
     Raises:
@@ -155,7 +155,7 @@ def open_study(plan: Plan) -> optuna.Study:
     return study
 
 
-def connect(plan: Plan) -> optuna.Study:
+def connect(plan: StudyPlan) -> optuna.Study:
     """The study, made if it is not there, with sampler and pruner."""
     optuna.logging.set_verbosity(logging.ERROR)
     warmup = max(plan.recipe.epochs // 4, 1)
@@ -185,7 +185,7 @@ def _storage(url: str, options: dict[str, Any], tries: int = 3) -> optuna.storag
         return _storage(url, options, tries - 1)
 
 
-def _check(plan: Plan, found: dict[str, Any] | None) -> None:
+def _check(plan: StudyPlan, found: dict[str, Any] | None) -> None:
     wanted = json.loads(json.dumps(plan.claim()))
     if found is None:
         raise TrainingError(
@@ -268,7 +268,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def as_records(
-    study: optuna.Study, plan: Plan, weights: Mapping[str, float], best_recipe: str = "", command: str = ""
+    study: optuna.Study, plan: StudyPlan, weights: Mapping[str, float], best_recipe: str = "", command: str = ""
 ) -> Study:
     """The study for reports."""
     trials = study.get_trials(deepcopy=False)

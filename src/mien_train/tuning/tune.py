@@ -34,7 +34,7 @@ from mien_train.data.tensors import input_spec
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.tuning.space import load_space
 from mien_train.tuning.storage import (
-    Plan,
+    StudyPlan,
     address,
     as_records,
     best_trial,
@@ -107,7 +107,7 @@ def tune(
             "search"
         )
     tried = parse_recipe({**base.model_dump(), "epochs": epochs or base.epochs}, str(recipe or "recipe"))
-    plan = Plan(
+    plan = StudyPlan(
         data=data, out=out, storage=address(storage or default_storage(out)),
         name=name or (out.resolve().name if storage else "study"),
         space=load_space(space, base), recipe=tried, fingerprint="", trials=trials,
@@ -118,7 +118,7 @@ def tune(
     decoded = load_training_data(data, input_spec(tried), out / "cache", progress, without)
     plan = replace(plan, fingerprint=decoded.fingerprint)
     study = open_study(plan)
-    watch = _Watch(study, plan, base.epochs, on_change)
+    watch = _StudyWatcher(study, plan, base.epochs, on_change)
     with storage_errors(plan.storage):
         watch.look()
         try:
@@ -132,10 +132,10 @@ def tune(
         return watch.look()
 
 
-class _Watch:
+class _StudyWatcher:
     """Reads the study, and keeps `best.toml` up to date."""
 
-    def __init__(self, study: optuna.Study, plan: Plan, epochs: int, on_change: Callable[[Study], None]) -> None:
+    def __init__(self, study: optuna.Study, plan: StudyPlan, epochs: int, on_change: Callable[[Study], None]) -> None:
         self._study, self._plan, self._tell = study, plan, on_change
         self._ended, self._weights = -1, dict[str, float]()
         self._toml, self._command = "", _command(plan, epochs)
@@ -157,7 +157,7 @@ class _Watch:
         return known
 
 
-def _command(plan: Plan, epochs: int) -> str:
+def _command(plan: StudyPlan, epochs: int) -> str:
     """What trains the best recipe, as long as the base recipe says."""
     words = ["mien", "train", str(plan.data), "--recipe", str(plan.out / "best.toml")]
     words += ["--exclude", str(plan.without)] if plan.without else []
@@ -166,7 +166,7 @@ def _command(plan: Plan, epochs: int) -> str:
     return line.replace("\n", " ")  # it stands in a comment
 
 
-def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: Plan, command: str) -> str:
+def _best_toml(recipe: Recipe, number: int, accuracy: float, ended: int, plan: StudyPlan, command: str) -> str:
     searched = ", ".join(entry.name for entry in plan.space.entries)
     length = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
     head = (
@@ -184,7 +184,7 @@ def _write(path: Path, text: str) -> None:
     write_text(path, text, TrainingError)
 
 
-def _work_together(study: optuna.Study, plan: Plan, workers: int, look: Callable[[], Study]) -> None:
+def _work_together(study: optuna.Study, plan: StudyPlan, workers: int, look: Callable[[], Study]) -> None:
     context = mp.get_context("spawn")
     lock = context.Lock()
     running: list[BaseProcess] = [context.Process(target=_worker, args=(plan, lock)) for _ in range(workers)]
@@ -227,7 +227,7 @@ def _how(code: int) -> str:
         return f"by signal {-code}"
 
 
-def _worker(plan: Plan, lock: threading.Lock) -> None:
+def _worker(plan: StudyPlan, lock: threading.Lock) -> None:
     """A process of its own; leaves with its parent."""
     parent = mp.parent_process()
     if parent is not None:

@@ -18,7 +18,7 @@ from mien.errors import TrainingError
 from mien_train.run.folder import CHECKPOINT, WEIGHTS, Epoch, read_checkpoint
 from mien_train.run.loop import train
 from mien_train.tuning.storage import (
-    Plan,
+    StudyPlan,
     best_trial,
     connect,
     counts,
@@ -44,7 +44,7 @@ class Lock(Protocol):
     def release(self) -> None: ...
 
 
-def work(plan: Plan, lock: Lock, on_change: Callable[[], object] = lambda: None) -> None:
+def work(plan: StudyPlan, lock: Lock, on_change: Callable[[], object] = lambda: None) -> None:
     """Take and train trials until as many as wanted are finished, or the time is over.
 
     Raises:
@@ -55,7 +55,7 @@ def work(plan: Plan, lock: Lock, on_change: Callable[[], object] = lambda: None)
     with storage_errors(plan.storage):
         study = connect(plan)
         while plan.deadline is None or time.time() < plan.deadline:
-            taken = _Taken(lock)
+            taken = _TrialLock(lock)
             with taken:
                 recover(study)
                 finished, running = counts(study)
@@ -72,13 +72,13 @@ def work(plan: Plan, lock: Lock, on_change: Callable[[], object] = lambda: None)
             on_change()
 
 
-class _Taken(AbstractContextManager["_Taken"]):
+class _TrialLock(AbstractContextManager["_TrialLock"]):
     """A lock that is let go of when the trial is taken, at the latest at the end."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock, self._held = lock, False
 
-    def __enter__(self) -> _Taken:
+    def __enter__(self) -> _TrialLock:
         self._held = self._lock.acquire(timeout=LOCK_S)
         return self
 
@@ -92,7 +92,7 @@ class _Taken(AbstractContextManager["_Taken"]):
             self._lock.release()
 
 
-def _try(trial: optuna.Trial, plan: Plan, free: Callable[[], None], on_change: Callable[[], object]) -> float:
+def _try(trial: optuna.Trial, plan: StudyPlan, free: Callable[[], None], on_change: Callable[[], object]) -> float:
     """Train one trial; its accuracy after the last epoch."""
     trial.set_user_attr("worker", whose())
     params = plan.space.suggest(trial)

@@ -13,8 +13,9 @@ import tarfile
 import threading
 import time
 import tracemalloc
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -642,3 +643,45 @@ def test_a_long_header_of_a_tar_is_refused_before_it_is_read(tmp_path: Path, kin
     (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
     with pytest.raises(MediaError, match="a header of 3,000,000,000 bytes"):
         list_items([tmp_path / "a.tar"])
+
+
+def tar_of(name: str, data: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_an_archive_behind_the_end_of_another_is_said(tmp_path: Path, pack: Callable[[bytes], bytes], astronaut: Path):
+    both = [tar_of(name, astronaut.read_bytes()) for name in ("1.jpg", "2.jpg")]
+    (tmp_path / "a.tar").write_bytes(b"".join(map(pack, both)))
+    results = [result for item in list_items([tmp_path / "a.tar"]) for result in read_item(item)]
+    assert [type(result).__name__ for result in results] == ["Frame", "Failure"]
+    assert "more follows the mark at its end" in results[1].message
+    (tmp_path / "a.tar").write_bytes(pack(both[0] + bytes(50_000)))
+    assert len([result for item in list_items([tmp_path / "a.tar"]) for result in read_item(item)]) == 1
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_members_of_one_name_are_counted(tmp_path: Path, suffix: str, astronaut: Path):
+    data, path, said = astronaut.read_bytes(), tmp_path / f"a.{suffix}", list[str]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if suffix == "zip":
+            with zipfile.ZipFile(path, "w") as packed:
+                packed.writestr("a.jpg", b"damaged")
+                packed.writestr("a.jpg", data)
+        else:
+            for name, content in (("a.jpg", b"damaged"), ("a.jpg", data)):
+                with tarfile.open(path, "a") as tar:
+                    info = tarfile.TarInfo(name)
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+    (item,) = list_items([path], said.append)
+    assert said == [
+        f"{path}: 1 member is not read: a later one has the same name, and takes its place when it is unpacked"
+    ]
+    assert isinstance(next(iter(read_item(item))), Frame)

@@ -23,6 +23,7 @@ from mien.media.archive_members import (
     in_order,
     kind_of_member,
     no_pictures,
+    replaced,
     suffix_of,
 )
 from mien.media.checks import USUAL, Limits
@@ -191,6 +192,8 @@ def _list_zip(path: Path, note: Callable[[str], None]) -> list[Member]:
         raise no_pictures(path, others)
     if others:
         note(f"{path}: passed over {counted(others)}")
+    if twice := sum(not info.is_dir() for info in infos) - len(kinds):
+        note(replaced(path, twice))
     found = in_order(members, path)
     if short:
         problem = f"its directory declares {declared:,} entries and lists {len(infos):,}: some are lost"

@@ -100,6 +100,12 @@ def check_number(archive: Path, number: int) -> None:
         raise MediaError(f"{archive}: more than {MAX_MEMBERS:,} members; expected at most so many; {ADVICE}")
 
 
+def replaced(archive: Path, number: int) -> str:
+    """What is said of members that another one of the same name follows."""
+    earlier = "1 member is" if number == 1 else f"{number:,} members are"
+    return f"{archive}: {earlier} not read: a later one has the same name, and takes its place when it is unpacked"
+
+
 def no_pictures(archive: Path, others: Mapping[str, int]) -> MediaError:
     """The error for an archive in which only other files were found; `others` counts them by suffix."""
     return MediaError(

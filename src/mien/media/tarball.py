@@ -21,6 +21,7 @@ from mien.media.archive_members import (
     in_order,
     kind_of_member,
     no_pictures,
+    replaced,
     suffix_of,
 )
 from mien.media.folder_walk import counted
@@ -55,11 +56,13 @@ def list_tar(file: BinaryIO, path: Path, note: Callable[[str], None] = lambda te
     members: dict[str, Member] = {}
     others: Counter[str] = Counter()
     problem: list[Member] = []
+    twice = 0
     try:
         for member in walk_tar(file, path):
             if isinstance(member, str):
                 others[member] += 1
             else:
+                twice += member.source(path) in members
                 members[member.source(path)] = member
     except MediaError as error:
         if not members:
@@ -69,6 +72,8 @@ def list_tar(file: BinaryIO, path: Path, note: Callable[[str], None] = lambda te
         raise no_pictures(path, others)
     if others:
         note(f"{path}: passed over {counted(others)}")
+    if twice:
+        note(replaced(path, twice))
     return in_order(members.values(), path) + problem
 
 
@@ -99,6 +104,7 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | str]:
                     yield replace(_member(info, path), video=kind == "video")
                 elif kind is None:
                     yield suffix_of(info.name)
+            _refuse_more(file, tar.offset, path)
     except MediaError:
         raise
     except Exception as error:  # tarfile, and what unpacks, raise whatever a damaged file drives them into
@@ -106,6 +112,17 @@ def walk_tar(file: Any, path: Path) -> Iterator[Member | str]:
             f"{path}: {f'truncated or damaged after {number} members' if number else 'not a tar archive'} "
             f"({reason(error)}); expected a whole one: get the file again"
         ) from error
+
+
+def _refuse_more(file: Any, end: int, path: Path) -> None:
+    """Refuse what follows the mark at the end, which `tar` and `tarfile` pass over without a word."""
+    file.seek(end)
+    while piece := file.read(PIECE):
+        if piece.strip(b"\0"):
+            raise MediaError(
+                f"{path}: more follows the mark at its end (byte {end:,}), such as a second archive; it is not read: "
+                "unpack it with `tar --ignore-zeros` and name the folder"
+            )
 
 
 def _head(file: Any, info: tarfile.TarInfo) -> bytes:

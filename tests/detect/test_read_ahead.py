@@ -94,10 +94,12 @@ def test_no_more_is_taken_ahead_than_can_be_used(monkeypatch: pytest.MonkeyPatch
             taken += 1
             yield frame(1, i / 25)
 
-    found = search_frames(frames(), Counting(), detect_every=2, threads=2)
-    next(found)
-    assert taken == 5
-    found.close()
+    for every, most in ((2, 2 * ahead.FRAMES_AHEAD), (10, 2 * 10)):
+        taken = 0
+        found = search_frames(frames(), Counting(), detect_every=every, threads=2)
+        next(found)
+        assert taken == most + 1
+        found.close()
     taken = 0
     next(search_frames(frames(), Counting(), threads=1))
     assert taken == 1  # a camera's frame is not kept waiting for the next one

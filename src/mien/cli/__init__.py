@@ -34,6 +34,10 @@ HOMES = {
 """Each command or group of ours, and its module; in the order in which `--help` shows them."""
 
 
+SWITCH_S = 0.001
+"""How long a thread that has found faces may wait for one that runs Python; by default it is five times that."""
+
+
 class _Commands(TyperGroup):
     """Hands Ctrl-C to `main`, which says what is kept; the library of command lines would end without a word."""
 
@@ -83,6 +87,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Entry point: exit 0 done, 1 finished with failed items, 2 wrong use or unreadable input, 130 interrupted."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for some, it would read all that is installed
+    sys.setswitchinterval(SWITCH_S)
     prepare_terminal()
     app = command_line(sys.argv[1:])
     try:

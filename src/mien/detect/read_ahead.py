@@ -11,6 +11,9 @@ from functools import partial
 from mien.detect.base import Detector, faces_in
 from mien.records import Face, Failure, Frame
 
+FRAMES_AHEAD = 4
+"""Frames that wait for each thread: enough to go on with while the reader cuts and classifies those before."""
+
 PIXELS_AHEAD = 2**25
 """At most this many pixels wait, and the picture that exceeds them: large ones are not hoarded."""
 
@@ -49,7 +52,7 @@ def search_frames(
         sought = _sought(
             frames, detect_every, lambda looker, frame: pool.submit(faces_in, looker, frame).result, detector
         )
-        yield from _taken_ahead(sought, detect_every * threads)
+        yield from _taken_ahead(sought, max(detect_every, FRAMES_AHEAD) * threads)
         left = False  # all are handed out, though the reader may not have asked for the last ones' faces yet
     finally:
         pool.shutdown(cancel_futures=left)

@@ -4,7 +4,7 @@ python benchmarks/serve.py                          every row but the million: a
 python benchmarks/serve.py --only latency           one row: at most 3 minutes
 python benchmarks/serve.py --only million           10 minutes of it; the same command goes on
 
-The load comes from this process, on the same cores as the server: read ratios, not times.
+The load comes from one thread in a process of its own, on the same cores as the server: read ratios, not times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -24,13 +23,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import http_load
 import numpy as np
+from http_load import Load
 from PIL import Image
 
 from mien.model.bundle import load_bundle, write_bundle
@@ -38,6 +39,7 @@ from mien.pipeline import Recognizer
 from mien.registry import Reference, open_registry
 
 WORKERS = 2
+CONNECTIONS = 4 * WORKERS
 ROUNDS = 3
 
 
@@ -55,22 +57,15 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
+    @property
+    def processor_s(self) -> float:
+        """Processor time so far, seconds."""
+        spent = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
+
     def connection(self) -> http.client.HTTPConnection:
         """A connection that is kept."""
         return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-
-
-@dataclass
-class Load:
-    """What a load saw: statuses, and seconds until an answer by status."""
-
-    statuses: Counter[int] = field(default_factory=Counter[int])
-    seconds: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
-    spent_s: float = 0.0
-
-    def p(self, percent: float, status: int = 200) -> float:
-        """Percentile of the milliseconds until an answer with this status."""
-        return 1000 * float(np.percentile(self.seconds.get(status, [float("nan")]), percent))
 
 
 def start(model: str, *options: str, environment: dict[str, str] | None = None) -> Server:
@@ -97,46 +92,9 @@ def start(model: str, *options: str, environment: dict[str, str] | None = None) 
     return Server(process, re.findall(r"http://\S+", line)[0], ready_s)
 
 
-def ask(connection: http.client.HTTPConnection, body: bytes) -> int:
-    """One request; its status, 0 for none."""
-    try:
-        connection.request("POST", "/v1/read", body, {"Content-Type": "image/jpeg"})
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-    except (OSError, http.client.HTTPException):
-        connection.close()
-        return 0
-
-
-def load(server: Server, body: bytes, seconds: float, *, threads: int, rate: float = 0.0, most: int = 0) -> Load:
-    """Ask from several threads: as fast as answers come, or at a fixed rate whatever comes; for a time or a number."""
-    seen, lock, counter = Load(), threading.Lock(), iter(range(most or 10**9))
-    begun = time.perf_counter()
-
-    def work() -> None:
-        connection = server.connection()
-        while True:
-            with lock:
-                number = next(counter, None)
-            due = begun + number / rate if number is not None and rate else time.perf_counter()
-            if number is None or due > begun + seconds:
-                return
-            time.sleep(max(due - time.perf_counter(), 0))
-            # From when the request was due, so that a slow server is not spared by a load that waits for it.
-            status = ask(connection, body)
-            spent = time.perf_counter() - due
-            with lock:
-                seen.statuses[status] += 1
-                seen.seconds.setdefault(status, []).append(spent)
-
-    pool = [threading.Thread(target=work) for _ in range(threads)]
-    for thread in pool:
-        thread.start()
-    for thread in pool:
-        thread.join()
-    seen.spent_s = time.perf_counter() - begun
-    return seen
+def load(server: Server, body: bytes, seconds: float, **how: Any) -> Load:
+    """See `http_load.load`."""
+    return http_load.load(server.url, body, seconds, **how)
 
 
 def library(body: bytes, seconds: float) -> float:
@@ -187,7 +145,7 @@ def swaps(folder: Path, photo: bytes, count: int) -> None:
 
     def until_stopped() -> None:
         while not stopped.is_set():
-            results.append(load(server, photo, 1.0, threads=2))
+            results.append(load(server, photo, 1.0, connections=2))
 
     thread = threading.Thread(target=until_stopped)
     thread.start()
@@ -221,7 +179,7 @@ def pictures() -> tuple[bytes, bytes]:
 
 def capacity(server: Server, body: bytes, seconds: float) -> float:
     """Pictures a second that the server reads when asked without a pause."""
-    served = load(server, body, seconds, threads=2 * WORKERS)
+    served = load(server, body, seconds, connections=CONNECTIONS)
     return served.statuses[200] / served.spent_s
 
 
@@ -237,14 +195,24 @@ def ready(asked: argparse.Namespace) -> None:
 
 
 def throughput(asked: argparse.Namespace) -> None:
-    """HTTP against the library, in turns."""
+    """HTTP against the library, in turns. On a busy machine the processor times are what can be compared."""
     body, _ = pictures()
     server = start("default")
     ratios: list[float] = []
+    load(server, body, 1, connections=CONNECTIONS)
     for _ in range(ROUNDS):
-        alone, rate = library(body, asked.seconds), capacity(server, body, asked.seconds)
+        before = time.process_time()
+        alone = library(body, asked.seconds)
+        library_ms = 1000 * (time.process_time() - before) / (alone * asked.seconds)
+        before = server.processor_s
+        served = load(server, body, asked.seconds, connections=CONNECTIONS)
+        count = served.statuses[200]
+        rate, server_ms = count / served.spent_s, 1000 * (server.processor_s - before) / count
         ratios.append(rate / alone)
-        print(f"library {alone:6.1f} pictures/s, over HTTP {rate:6.1f} ({rate / alone:4.0%})")
+        print(
+            f"library {alone:6.1f} pictures/s, over HTTP {rate:6.1f} ({rate / alone:4.0%}); processor time a picture: "
+            f"library {library_ms:.1f} ms, server {server_ms:.1f} ms, client {1000 * served.client_s / count:.2f} ms"
+        )
     print(f"median ratio {float(np.median(ratios)):.0%}")
     server.process.terminate()
 
@@ -256,7 +224,7 @@ def latency(asked: argparse.Namespace) -> None:
     for _ in range(ROUNDS):
         rate = capacity(server, body, asked.seconds / 2)
         before = wait_share(server)
-        calm = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
+        calm = load(server, body, asked.seconds, connections=16, rate=0.8 * rate)
         after = wait_share(server)
         waited = (after[0] - before[0]) / (after[1] - before[1])
         print(
@@ -271,9 +239,9 @@ def overload(asked: argparse.Namespace) -> None:
     body, _ = pictures()
     server = start("default", "--queue", "2")
     rate = capacity(server, body, asked.seconds / 2)
-    calm = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
-    flood = load(server, body, 2 * asked.seconds, threads=64, rate=3 * rate)
-    again = load(server, body, asked.seconds, threads=16, rate=0.8 * rate)
+    calm = load(server, body, asked.seconds, connections=16, rate=0.8 * rate)
+    flood = load(server, body, 2 * asked.seconds, connections=64, rate=3 * rate)
+    again = load(server, body, asked.seconds, connections=16, rate=0.8 * rate)
     print(f"before, 80 %: p99 {calm.p(99):.0f} ms, {dict(calm.statuses)}")
     print(
         f"3 x {rate:.1f} pictures/s: accepted p99 {flood.p(99):.0f} ms; 429 p50 {flood.p(50, 429):.0f} ms, p99 "
@@ -291,12 +259,12 @@ def swap(asked: argparse.Namespace) -> None:
 
 def silent(asked: argparse.Namespace) -> None:
     """Many connections that say nothing, while one client reads."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    http_load.raise_file_limit()
     body, _ = pictures()
     server = start("default")
     before, address = server.megabytes, urlsplit(server.url)
     held = [socket.create_connection((address.hostname, address.port), 10) for _ in range(asked.connections)]
-    seen = load(server, body, asked.seconds, threads=1)
+    seen = load(server, body, asked.seconds, connections=1)
     print(
         f"{len(held):,} silent connections: {dict(seen.statuses)}, p99 {seen.p(99):.0f} ms; "
         f"{before:.0f} MB before, {server.megabytes:.0f} MB with them"
@@ -316,7 +284,7 @@ def million(asked: argparse.Namespace) -> None:
     statuses = Counter({int(status): count for status, count in done["statuses"].items()})
     end = time.perf_counter() + asked.minutes * 60
     while done["requests"] < asked.requests and time.perf_counter() < end:
-        part = load(server, small, 1e9, threads=2 * WORKERS, most=min(2000, asked.requests - done["requests"]))
+        part = load(server, small, 1e9, connections=CONNECTIONS, most=min(2000, asked.requests - done["requests"]))
         statuses += part.statuses
         done = {
             "requests": sum(statuses.values()),

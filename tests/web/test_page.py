@@ -123,6 +123,23 @@ def test_a_busy_server_is_asked_again_when_it_says(page, astronaut: Path, asked:
     page.unroute("**/v1/read?*")
 
 
+def test_a_reading_that_people_would_dispute_is_shown_as_not_sure(page, astronaut: Path):
+    def torn(route) -> None:
+        answer = route.fetch().json()
+        for face in answer["pictures"][0]["faces"]:
+            face["probabilities"] = dict.fromkeys(face["probabilities"], 0.02) | {"sad": 0.46, "neutral": 0.44}
+            face["label"], face["confidence"], face["unsure"] = "sad", 0.46, 1
+        route.fulfill(json=answer)
+
+    page.route("**/v1/read?*", torn)
+    upload(page, astronaut)
+    wait_for_faces(page, 1)
+    assert "not sure sad 46 %, neutral 44 %" in " ".join(page.inner_text(f"{ROWS} >> nth=0").split())
+    assert "not sure" in page.inner_text("mien-picture")
+    assert "Not sure: about 46 of 100 people would say sad, 44 would say neutral." in page.inner_text("mien-faces")
+    page.unroute("**/v1/read?*")
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_copied_command_asks_the_same_again(page, astronaut: Path, tmp_path: Path):
     strange = tmp_path / "it's $HOME.jpg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mien._version import __version__
@@ -29,11 +30,12 @@ FAILURES = {
 GUARDED = ("401", "403", "421", "500")
 
 
-def document(options: ServeOptions) -> Part:
+def document(options: ServeOptions, models: Sequence[str] = ()) -> Part:
     """The document.
 
     Args:
         options: whose limits stand in it.
+        models: names for the protocol's routes, as examples.
     """
     read = ("404", "406", "408", "413", "415", "422", "429", "503", "504")
     infer = ("400", "404", "408", "413", "422", "429", "503", "504")
@@ -56,7 +58,7 @@ def document(options: ServeOptions) -> Part:
         },
     }
     for path, version in (("/v2/models/{model}", False), ("/v2/models/{model}/versions/{version}", True)):
-        names = [_path_parameter("model"), *([_path_parameter("version")] if version else [])]
+        names = [_path_parameter("model", *models), *([_path_parameter("version", "1")] if version else [])]
         paths[path] = {"get": _operation("A model.", "", _json(_object("name", "versions")), ("404", "503"), names)}
         paths[f"{path}/ready"] = {
             "get": _operation("Whether it serves.", "", _json(_object("ready")), ("404", "503"), names)
@@ -199,5 +201,6 @@ def _header(name: str, description: str) -> Part:
     return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
 
 
-def _path_parameter(name: str) -> Part:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+def _path_parameter(name: str, *examples: str) -> Part:
+    shown = {"examples": {example: {"value": example} for example in examples}} if examples else {}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, **shown}

@@ -95,7 +95,7 @@ class ReadRoutes:
 
     async def openapi(self, _: Request) -> Response:
         """This interface, as OpenAPI 3.1."""
-        return JSONResponse(document(self.service.options))
+        return JSONResponse(document(self.service.options, list(self.service.slots)))
 
     async def metrics(self, _: Request) -> Response:
         """Counts, for Prometheus."""

@@ -296,7 +296,7 @@ function renderFaces(rows, model, message, width, height) {
   $("min-score-value").textContent = percent(state.minScore);
   const mode = state.liveAnswer ? state.reader.mode : state.current?.mode;
   $("model").textContent = model
-    ? `Read ${mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${model.answer ? `, answer ${model.answer}` : ""}${model.prior && model.prior !== "training" ? `, prior ${model.prior}` : ""}${state.current?.ms && !state.live ? ` in ${Math.round(state.current.ms)} ms` : ""}.`
+    ? `Read ${mode === "device" ? "on this device" : "on the server"} by the model ${model.name}${model.version ? `, version ${model.version}` : ""} (${model.sha256.slice(0, 12)})${model.answer ? `, answer ${model.answer}` : ""}${model.prior && model.prior !== "training" ? `, prior ${model.prior}` : ""}${state.current?.ms && !state.live ? `, in ${Math.round(state.current.ms)} ms` : ""}.`
     : "";
 }
 

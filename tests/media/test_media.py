@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -300,12 +299,10 @@ def test_postscript_is_not_run():
 def test_a_header_that_claims_60000_x_60000():
     bomb = png(60_000, 60_000, 8, 2, bytes(100))
     tracemalloc.start()
-    start = time.process_time()
     with pytest.raises(MediaError, match=f"larger than the limit of {MAX_PIXELS:,} pixels; shrink it"):
         list(decode(bomb, "bomb"))
-    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 1
     assert peak < 4_000_000
 
 

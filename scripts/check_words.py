@@ -1,6 +1,6 @@
 """Checks the words: short sentences, one a line in the pages' sources, American spelling.
 
-python scripts/check_words.py            # README.md and its like, docs/ and the texts in src/
+python scripts/check_words.py            # README.md and its like, docs/, the cards and the texts in src/
 python scripts/check_words.py docs/why.md
 """
 
@@ -138,7 +138,8 @@ def pages() -> list[Path]:
         "benchmarks/README.md",
         "examples/si100b/README.md",
     )
-    return [*(ROOT / name for name in names), *sorted((ROOT / "docs").rglob("*.md"))]
+    folders = ("docs", "src/mien/weights")
+    return [*(ROOT / name for name in names), *(p for f in folders for p in sorted((ROOT / f).rglob("*.md")))]
 
 
 def sources() -> list[Path]:

@@ -86,6 +86,17 @@ def test_json_stays_json_whatever_the_classes_are_called(run: Run, tmp_path: Pat
             assert tuple(said.get("classes") or said["probabilities"]) == names
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="other words")
+def test_no_message_fills_a_screen(run: Run, tmp_path: Path):
+    code, _, err = run("predict", "x" * 5000 + ".jpg")
+    assert code == 2
+    assert len(err) < 900
+    assert err.rstrip().endswith("cannot be read (File name too long)")
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0")
+    code, _, err = run("evaluate", tmp_path / "a.jpg")
+    assert (code, err) == (2, f"mien: {tmp_path}/a.jpg: no text; expected a CSV file with the columns path, label\n")
+
+
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on():
     error = KeyboardInterrupt()
     assert str(Interrupted(error)) == f"interrupted; {terminal.NOTHING}"

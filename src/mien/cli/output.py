@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mien.dataset import Split
     from mien.output.rows import Row
 
+LONGEST_LINE = 800
+"""Characters of a message: a name alone may have thousands."""
+
 NAMED = 20
 """At most this many bad items are named; files name all."""
 
@@ -54,7 +57,9 @@ def write_file(path: Path, text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Say something about the work on stderr."""
+    """Say something about the work on stderr; of a line that fills a screen, its beginning and its end."""
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     say(f"mien: {line}", err=True)
 
 

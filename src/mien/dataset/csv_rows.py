@@ -79,6 +79,9 @@ class CsvRows:
         """Refuse a file without the columns that must be there."""
         if self.missing:
             self.close()
+            if any("\0" in name for name in self.first):
+                wanted = ", ".join(self.missing)
+                raise DatasetError(f"{self.path}: no text; expected a CSV file with the columns {wanted}{self.remedy}")
             found = ", ".join(shown(name) for name in self.names[:12]) or "nothing"
             more = f" and {len(self.names) - 12} more" if len(self.names) > 12 else ""
             raise DatasetError(f"{self.path}: no column {', '.join(self.missing)}; found {found}{more}{self.remedy}")

@@ -194,7 +194,7 @@ def _totals(scores: Scores) -> Iterator[str]:
 
 def _confusions(scores: Scores) -> Iterator[str]:
     worst = scores.confusions(COMMONEST)
-    yield "commonest confusions: " + ("none" if not worst else "")
+    yield "commonest confusions:" + ("" if worst else " none")
     for c in worst:
         yield f"  {c.truth} taken for {c.predicted}: {c.count} ({c.share:.1%} of {c.truth})"
 

@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import MediaError, OutputError
-from mien.output import writers as results
 from mien.output.rows import LANDMARK_NAMES, flat, json_line, rows_of
 from mien.output.writers import open_writer
 from mien.records import Expression, Face, Failure, Frame, FrameReadings, Reading
@@ -168,7 +167,7 @@ def test_parquet_types(tmp_path):
 
 def test_parquet_in_several_row_groups(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(results, "PARQUET_ROWS", 4)
+    monkeypatch.setattr("mien.output.parquet.PARQUET_ROWS", 4)
     path = write(tmp_path / "out.parquet", *[frame_of(reading(frame=index)) for index in range(10)])
     assert parquet.ParquetFile(path).num_row_groups == 3
     assert [row["frame"] for row in load(path)] == list(range(10))

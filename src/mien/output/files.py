@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
 from mien.errors import OutputError, Remedy
-from mien.files import is_stream
+from mien.files import is_stream, replacing
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -29,3 +31,14 @@ def check_bundle_path(path: Path, *, overwrite: bool) -> None:
     if path.suffix != ".onnx":
         raise OutputError(f"{path}: expected a name that ends in .onnx")
     check_free(path, overwrite=overwrite)
+
+
+def write_gzip(rows: Path, target: Path) -> None:
+    """Write the bytes of the file `rows` to `target`, packed with gzip; see `mien.files.replacing`."""
+    with (
+        replacing(target) as temporary,
+        rows.open("rb") as file,
+        temporary.open("wb") as out,
+        gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed,  # the same rows give the same file
+    ):
+        shutil.copyfileobj(file, packed, 1 << 20)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from mien.errors import OutputError
+from mien.files import replacing
 from mien.output.rows import Cell, Row, columns, flat, utf8
+
+PARQUET_ROWS = 16_384
+"""Rows in one Parquet row group: what is held in memory while the file is made."""
 
 
 def pyarrow() -> Any:
@@ -41,3 +48,16 @@ def arrow_rows(rows: Sequence[Row], classes: Sequence[str]) -> Any:
 
 def _encodable(cells: dict[str, Cell]) -> dict[str, Cell]:
     return {name: utf8(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+
+
+def write_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
+    """Write the rows of a file of JSON lines as Parquet; see `mien.files.replacing`."""
+    parquet: Any = import_module("pyarrow.parquet")
+    with (
+        replacing(target) as temporary,
+        lines.open("rb") as file,
+        temporary.open("wb") as out,
+        parquet.ParquetWriter(out, arrow_schema(classes)) as writer,
+    ):
+        while rows := [json.loads(line) for line in islice(file, PARQUET_ROWS)]:
+            writer.write_batch(arrow_rows(rows, classes))

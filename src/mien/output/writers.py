@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import csv
 import errno
-import gzip
 import io
-import json
 import os
-import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from mien.errors import OutputError, Remedy, note_kept, reason
-from mien.files import replacing
 from mien.locks import Lock, lock
 from mien.output import journal as journals
-from mien.output.files import check_free
+from mien.output.files import check_free, write_gzip
 from mien.output.journal import About, Journal, Position, journal_of
-from mien.output.parquet import arrow_rows, arrow_schema, pyarrow
+from mien.output.parquet import pyarrow, write_parquet
 from mien.output.rows import Cell, as_text, columns, flat, json_line, rows_of, utf8
 from mien.records import Failure, FrameReadings
 
@@ -37,9 +31,6 @@ PACKED = ".gz"
 
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".jsonl.gz", ".csv.gz")
 """What `open_writer` writes."""
-
-PARQUET_ROWS = 16_384
-"""Rows in one Parquet row group: what is held in memory while the file is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +262,9 @@ class ResultWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             if self._suffix == ".parquet":
-                _make_parquet(self.partial, self.path, self._classes)
+                write_parquet(self.partial, self.path, self._classes)
             elif self._packed:
-                _pack(self.partial, self.path)
+                write_gzip(self.partial, self.path)
             else:
                 self.partial.replace(self.path)
             if self._journal:
@@ -345,25 +336,3 @@ def _csv_text(rows: Sequence[Sequence[Cell]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
-
-
-def _pack(rows: Path, target: Path) -> None:
-    with (
-        replacing(target) as temporary,
-        rows.open("rb") as file,
-        temporary.open("wb") as out,
-        gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed,  # the same rows give the same file
-    ):
-        shutil.copyfileobj(file, packed, 1 << 20)
-
-
-def _make_parquet(lines: Path, target: Path, classes: Sequence[str]) -> None:
-    parquet: Any = import_module("pyarrow.parquet")
-    with (
-        replacing(target) as temporary,
-        lines.open("rb") as file,
-        temporary.open("wb") as out,
-        parquet.ParquetWriter(out, arrow_schema(classes)) as writer,
-    ):
-        while rows := [json.loads(line) for line in islice(file, PARQUET_ROWS)]:
-            writer.write_batch(arrow_rows(rows, classes))

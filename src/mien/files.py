@@ -57,6 +57,11 @@ def replacing(path: Path, error: type[MienError] = OutputError) -> Generator[Pat
         raise error(f"{path}: cannot be written ({reason(problem)})") from problem
 
 
+def real_path(path: Path) -> Path:
+    """The path with links followed; unlike `Path.resolve`, a loop of links is no error before the file is opened."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def partial_folder(path: Path, error: type[MienError] = OutputError) -> Generator[Path]:
     """Give a new folder beside `path`, on the same disk, to fill and to move from; it is removed at the end.

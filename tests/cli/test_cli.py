@@ -250,3 +250,18 @@ def test_a_command_by_itself_is_the_one_among_all_commands(name: str):
 
 def test_a_command_of_training_is_found():
     assert {"train", "export"} <= set(typer.main.get_command(command_line(["train"])).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_to_itself_is_one_error_row_whatever_is_asked(run: Run, blank: Path, tmp_path: Path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(blank, folder / "a.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    for asked in (("--annotate", tmp_path / "drawn"), ("--out", tmp_path / "rows.csv"), ("--json",)):
+        code, _, err = run("predict", folder, "--detector", "whole", "--threads", 1, *asked)
+        assert code == 1
+        assert f"{folder}/loop.png: cannot be read" in err
+    code, _, err = run("predict", folder / "loop.mp4", "--eaf", tmp_path / "a.eaf", "--detector", "whole")
+    assert (code, "loop.mp4: cannot be read" in err) == (2, True)

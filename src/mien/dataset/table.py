@@ -11,6 +11,7 @@ from mien.dataset.labels import canonical, clashes
 from mien.dataset.samples import ONE_SPLIT, SPLITS, Sample, Split
 from mien.dataset.split_names import SPLIT_NAMES, known_split, split_named
 from mien.errors import DatasetError, Remedy
+from mien.files import real_path
 
 NAMED = 5
 """At most this many missing pictures are named in an error."""
@@ -135,7 +136,7 @@ def exclude(split: Split, listing: Path) -> Split:
 
 def _place(path: Path) -> Path:
     """One name for each place in the file system; a link at the end is not followed."""
-    return path.parent.resolve() / path.name
+    return real_path(path.parent) / path.name
 
 
 def _is_of(row: Row, split: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mien.errors import OutputError, Remedy, reason
+from mien.files import real_path
 from mien.media import VIDEO_SUFFIXES, Item
 from mien.output.blur import FaceBlur, blur_faces
 from mien.output.draw import annotate, write_picture
@@ -49,7 +50,8 @@ class AnnotationWriter:
         self._inside: dict[str, Path] = {}  # of a compressed archive, whose members are known as they come
         for item in items:
             self.paths.append(folder / self._name(item.stem, ".mp4" if item.is_video else ".jpg"))
-            if item.path and self.paths[-1].resolve() == item.path.resolve() and self.paths[-1].suffix == ".mp4":
+            is_film = self.paths[-1].suffix == ".mp4"
+            if is_film and item.path and real_path(self.paths[-1]) == real_path(item.path):
                 raise OutputError(f"{item.path}: its annotated film would replace it; choose another folder")
         existing = [p for p in self.paths if p.exists()]
         if existing and not overwrite:

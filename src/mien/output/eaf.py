@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from mien.files import replacing
+from mien.files import real_path, replacing
 from mien.output.files import check_free
 from mien.records import Failure, FrameReadings
 from mien.temporal.episodes import Episode, Observer
@@ -84,8 +84,8 @@ def _document(episodes: list[Episode], video: Path, path: Path) -> ET.Element:
     ET.SubElement(
         header,
         "MEDIA_DESCRIPTOR",
-        MEDIA_URL=video.resolve().as_uri(),
-        RELATIVE_MEDIA_URL="./" + Path(os.path.relpath(video.resolve(), path.resolve().parent)).as_posix(),
+        MEDIA_URL=real_path(video).as_uri(),
+        RELATIVE_MEDIA_URL="./" + Path(os.path.relpath(real_path(video), real_path(path).parent)).as_posix(),
         MIME_TYPE=mimetypes.guess_type(video.name)[0] or "video/unknown",
     )
     times = sorted({round(1000 * t) for e in episodes for t in (e.start_s, e.end_s)})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 
 from mien import Face, Failure, Frame, MienError, Reading, Recognizer, load_bundle, verify_bundle
 from mien.detect import StubDetector
+from mien.errors import MediaError
 from mien.media import open_sources, read_image
 from mien.model.bundle import BUNDLED, Bundle
 
@@ -119,3 +123,31 @@ def test_known_pixels_give_known_probabilities(tiny_bundle: Bundle):
     e = np.exp([1.0, 0.0, -1.0])
     np.testing.assert_allclose(reading.expression.probabilities, e / e.sum(), atol=1e-6)
     assert recognizer.classes == ("happy", "neutral", "sad")
+
+
+def closed_file(data: bytes) -> io.BytesIO:
+    file = io.BytesIO(data)
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (closed_file, "file: cannot be read"),
+        (lambda data: Image.open(io.BytesIO(data[: len(data) // 2])), "image: the picture is truncated"),
+        (lambda data: np.zeros((9, 9), np.uint8), "repeat gray in three channels"),
+        (lambda data: np.zeros((9, 9, 3), np.uint16), "bring its values to 0..255"),
+        (lambda data: np.zeros((0, 9, 3), np.uint8), r"found uint8 \[0, 9, 3\]$"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_would_help(
+    make: Callable[[bytes], Any], message: str, astronaut: Path
+):
+    with pytest.raises(MediaError, match=message):
+        Recognizer(detector="whole", threads=1).read(make(astronaut.read_bytes()))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_every_kind_are_read(kind: Callable[[bytes], Any], astronaut: Path):
+    assert len(Recognizer(detector="whole", threads=1).read(kind(astronaut.read_bytes()))) == 1

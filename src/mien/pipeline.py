@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.base import faces_in
 from mien.detect.read_ahead import SearchedFrame, search_frames
-from mien.errors import MediaError, MienError
+from mien.errors import MediaError, MienError, reason
 from mien.media.checks import MAX_BYTES, MAX_PIXELS, Limits
 from mien.media.image import Reduction, decode, read_image
 from mien.media.pixels import to_bgr
@@ -32,7 +32,7 @@ from mien.records import Expression, Face, Failure, Frame, FrameReadings, Image,
 from mien.temporal.tracker import Tracker
 from mien.timing import Stopwatch
 
-Picture = str | os.PathLike[str] | bytes | BinaryIO | PillowImage.Image | Image
+Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage.Image | Image
 """What `Recognizer.read` takes."""
 
 MAX_THREADS = 1024
@@ -291,20 +291,30 @@ class Recognizer:
         return _gather(frame, faces, self._stages.express(self._stages.cut(frame, faces)), tracks)
 
     def _frames(self, picture: Picture) -> Iterable[Frame]:
-        if isinstance(picture, bytes):
-            return decode(picture, "bytes", self.limits, self.reduction)
+        if isinstance(picture, (bytes, bytearray, memoryview)):
+            return decode(bytes(picture), "bytes", self.limits, self.reduction)
         if isinstance(picture, (str, os.PathLike)):
             return read_image(Path(picture), self.limits, self.reduction)
         if isinstance(picture, np.ndarray):
             return [Frame(_checked(picture), "array")]
         if isinstance(picture, PillowImage.Image):
-            return [Frame(to_bgr(picture), "image")]
+            return [Frame(_decoded(picture), "image")]
         if not hasattr(picture, "read"):
             _checked(picture)
-        data = picture.read()
+        try:
+            data = picture.read()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise MediaError(f"{getattr(picture, 'name', 'file')}: cannot be read ({reason(error)})") from error
         if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - a text file says so only here
             raise MediaError("expected a file opened in binary mode, found one opened as text; open it with 'rb'")
         return decode(data, str(getattr(picture, "name", "file")), self.limits, self.reduction)
+
+
+def _decoded(picture: PillowImage.Image) -> Image:
+    try:
+        return to_bgr(picture)  # Pillow reads the pixels of a file only now
+    except Exception as error:
+        raise MediaError(f"image: the picture is truncated, damaged or closed ({reason(error)})") from error
 
 
 def _checked(image: object) -> Image:
@@ -320,10 +330,24 @@ def _checked(image: object) -> Image:
     array = cast("NDArray[np.uint8]", image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise MediaError(
-            f"expected an image uint8 [H, W, 3] in BGR, found {array.dtype} {list(array.shape)}; scale floats by 255, "
-            "and drop an alpha channel with image[..., :3]"
+            f"expected an image uint8 [H, W, 3] in BGR, found {array.dtype} {list(array.shape)}{_hint(array)}"
         )
     return array
+
+
+def _hint(array: NDArray[Any]) -> str:
+    """What would make an image of it."""
+    if not array.size:
+        return ""
+    if array.dtype.kind == "f":
+        return "; scale floats by 255, and round them to uint8"
+    if array.dtype != np.uint8:
+        return "; bring its values to 0..255 in uint8"
+    if array.ndim == 3 and array.shape[2] == 4:
+        return "; drop an alpha channel with image[..., :3]"
+    if array.ndim == 2 or array.shape[-1] == 1:
+        return "; repeat gray in three channels: np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)"
+    return ""
 
 
 def _made_anew(

@@ -45,7 +45,7 @@ class Limits:
 
 USUAL = Limits()
 
-MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 16, "deep color": 15,
+MEMORY_PER_PIXEL = {"WEBP": 20, "AVIF": 16, "HEIF": 16, "JPEG2000": 20, "JPEG2000 with alpha": 24, "deep color": 15,
                     "deep color with alpha": 20}  # fmt: skip
 """Bytes that a decoder takes for a pixel, at its peak, where that is more than `USUAL_MEMORY`."""
 

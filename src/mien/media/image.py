@@ -276,7 +276,8 @@ def _open(data: bytes, source: str, max_pixels: int) -> PillowImage.Image:
     elif is_deep_color(picture, data):
         limit = pixel_limit("deep color with alpha" if "A" in picture.mode else "deep color", max_pixels)
     else:
-        limit = pixel_limit(str(picture.format), max_pixels)
+        several = " with alpha" if picture.format == "JPEG2000" and picture.mode in ("LA", "RGBA", "CMYK") else ""
+        limit = pixel_limit(f"{picture.format}{several}", max_pixels)
     if width * height > limit:
         raise MediaError(
             f"{source}: {width} x {height} is larger than the limit of {limit:,} pixels; shrink it or raise the limit"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.serve.admission import JITTER, Gate, Overloaded
+from mien.serve.admission import JITTER, AdmissionGate, Overloaded
 from mien.serve.metrics import Metrics
 from mien.serve.reader import Reader
 from tests.serve.conftest import Running
@@ -21,8 +21,8 @@ from tests.serve.conftest import Running
 Start = Callable[..., Running]
 
 
-def make_gate(workers: int = 2, queue: int = 4, queue_bytes: int = 1000) -> Gate:
-    return Gate(workers, queue, queue_bytes, Metrics())
+def make_gate(workers: int = 2, queue: int = 4, queue_bytes: int = 1000) -> AdmissionGate:
+    return AdmissionGate(workers, queue, queue_bytes, Metrics())
 
 
 def test_room_is_for_pictures_and_for_bytes():

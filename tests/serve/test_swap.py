@@ -106,10 +106,10 @@ def test_a_version_that_was_refused_is_told_each_time_and_tried_again_when_asked
 
 
 def test_a_swap_while_another_runs_is_told_to_wait(swapping: Running, monkeypatch: pytest.MonkeyPatch):
-    from mien.serve.service import Busy
+    from mien.serve.service import SwapInProgress
 
     swapping.service._busy = True
-    with pytest.raises(Busy, match="one at a time"):
+    with pytest.raises(SwapInProgress, match="one at a time"):
         refresh(swapping)
     swapping.service._busy = False
     assert refresh(swapping) == []

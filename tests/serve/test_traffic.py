@@ -19,10 +19,10 @@ from mien.pipeline import Recognizer
 from mien.registry import Reference, Registry, open_registry
 from mien.serve import canary as canary_module
 from mien.serve.canary import Canary
+from mien.serve.read_options import ReadOptions
 from mien.serve.reader import DetectorChoice, Picture, Reader
 from mien.serve.serving import Serving, load_serving
 from mien.serve.shadow import WAITING, Shadow
-from mien.serve.wishes import Wish
 from tests.serve.conftest import Running, bundle
 from tests.serve.test_swap import refresh, version
 
@@ -77,10 +77,10 @@ def test_a_shadow_that_is_behind_drops_and_counts(tmp_path: Path, portrait: byte
     serving = tiny_serving(tmp_path, "3")
     shadow = Shadow(serving, Metrics())
     readings = Reader(Recognizer(load_bundle(tmp_path / "3.onnx"), threads=1), DetectorChoice()).read(
-        Picture(portrait, "a"), Wish()
+        Picture(portrait, "a"), ReadOptions()
     )
     for _ in range(WAITING + 20):
-        shadow.see(readings.readings, Wish())  # never waits
+        shadow.see(readings.readings, ReadOptions())  # never waits
     assert shadow.dropped >= 19
     go.set()
     assert shadow.wait(10)
@@ -139,7 +139,7 @@ def test_a_canary_that_fails_stops_and_no_client_notices(
     client.put("/v1/models/tiny/traffic", json={"canary": {"version": 2, "percent": 100}})
     real = Reader.read
 
-    def read(self: Reader, picture: Picture, wish: Wish) -> Any:
+    def read(self: Reader, picture: Picture, wish: ReadOptions) -> Any:
         result = real(self, picture, wish)
         if self.recognizer.classes[0] == "sad":
             result.error, result.ours = "the server failed", True

@@ -20,7 +20,7 @@ from mien.model.prior import as_prior
 from mien.model.session import Session
 from mien.output.rows import rows_of
 from mien.pipeline import Recognizer
-from mien.serve.wishes import NAMES, parse_wish
+from mien.serve.read_options import NAMES, parse_read_options
 from tests.serve.conftest import Running
 from tests.serve.test_protocol import crops, in_json
 
@@ -132,6 +132,6 @@ def test_parameters_of_the_protocol_choose_the_same(server: Running, portrait: b
 )
 def test_whatever_is_wished_is_a_wish_or_a_clear_problem(asked: dict[str, object]):
     with contextlib.suppress(MienError):
-        wish = parse_wish(asked)
+        wish = parse_read_options(asked)
         assert wish.min_score is None or 0 <= wish.min_score <= 1
         assert wish.prior is None or 0 <= wish.prior.strength <= 1

@@ -31,7 +31,8 @@ def verify_bundle(
 
     Args:
         bundle: the model.
-        threads, providers: see `Session`.
+        threads: see `Session`.
+        device: see `Session`.
         session: the open bundle, where it is open already.
 
     Raises:

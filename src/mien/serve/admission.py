@@ -38,7 +38,7 @@ class Ticket:
     beyond: int = 0
 
 
-class Gate:
+class AdmissionGate:
     """Counts what has been let in. Belongs to the event loop; no other thread touches it.
 
     Args:

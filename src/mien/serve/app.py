@@ -16,12 +16,12 @@ from mien.errors import MienError
 from mien.model.prior import as_prior
 from mien.serve.admin import AdminRoutes
 from mien.serve.admission import Overloaded
-from mien.serve.guard import Guard
+from mien.serve.guard import RequestGuard
 from mien.serve.inference_protocol import ProtocolRoutes
 from mien.serve.page import Page
 from mien.serve.problems import ClientGone, RequestProblem
 from mien.serve.routes import ReadRoutes
-from mien.serve.service import Busy, Service
+from mien.serve.service import Service, SwapInProgress
 
 API = ("/v1/", "/v2", "/metrics", "/openapi.json")
 """What needs the token, where one is set; the page itself does not."""
@@ -53,7 +53,7 @@ def _guarded(
             RequestProblem: _problem,
             Overloaded: _overloaded,
             ClientGone: _gone,
-            Busy: _busy,
+            SwapInProgress: _busy,
             MienError: _unprocessable,
             HTTPException: _http,
             Exception: _unforeseen,
@@ -70,7 +70,7 @@ def _guarded(
         return "page" if scope["method"] in ("GET", "HEAD") else "other"
 
     options = service.options
-    return Guard(
+    return RequestGuard(
         app,
         service.metrics,
         route_of,

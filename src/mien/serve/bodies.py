@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mien.checked_json import strict_json
-from mien.serve.admission import Gate, Ticket
+from mien.serve.admission import AdmissionGate, Ticket
 from mien.serve.options import MAX_PICTURES, ServeOptions
 from mien.serve.problems import ClientGone, RequestProblem
 from mien.serve.reader import Picture
@@ -29,7 +29,9 @@ HOW = (
 )
 
 
-async def read_body(request: Request, options: ServeOptions, gate: Gate, ticket: Ticket, limit: int = 0) -> bytes:
+async def read_body(
+    request: Request, options: ServeOptions, gate: AdmissionGate, ticket: Ticket, limit: int = 0
+) -> bytes:
     """The whole body; room for it is asked for by its declared length before any of it is read.
 
     Raises:

@@ -29,7 +29,7 @@ SLACK_S = 0.005
 
 
 @dataclass(slots=True)
-class Record:
+class RecentRequests:
     """How one version did of late: seconds a picture, and failures."""
 
     seconds: deque[float] = field(default_factory=lambda: deque[float](maxlen=WINDOW))
@@ -45,7 +45,7 @@ class Canary:
 
     def __init__(self, serving: Serving, share: float) -> None:
         self.serving, self.share = serving, share
-        self.mine, self.productions = Record(), Record()
+        self.mine, self.productions = RecentRequests(), RecentRequests()
         self._lock = threading.Lock()
 
     def takes(self, key: str) -> bool:

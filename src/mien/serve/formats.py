@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mien.output.rows import columns, flat, json_line
 from mien.serve.problems import RequestProblem
-from mien.serve.service import Answer
+from mien.serve.service import RequestResult
 
 JSON, CSV, LINES, JPEG = "application/json", "text/csv", "application/x-ndjson", "image/jpeg"
 FORMATS = (JSON, CSV, LINES, JPEG)
@@ -34,7 +34,7 @@ def wanted_format(accept: str) -> str:
     return best
 
 
-def respond(answer: Answer, form: str) -> Response:
+def respond(answer: RequestResult, form: str) -> Response:
     """The answer in one of `FORMATS`; 422 if no picture could be read, 500 if that is the server's fault."""
     status, headers = _status(answer), _headers(answer)
     if form == JPEG and status == 200:
@@ -59,7 +59,7 @@ def respond(answer: Answer, form: str) -> Response:
     return Response(text, status, media_type=JSON, headers=headers)
 
 
-def _headers(answer: Answer) -> dict[str, str]:
+def _headers(answer: RequestResult) -> dict[str, str]:
     """What read the pictures, for the formats that have no other place for it."""
     serving, wish = answer.serving, answer.wish.about(answer.serving.manifest)
     found = {
@@ -74,7 +74,7 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
 
 
-def _status(answer: Answer) -> int:
+def _status(answer: RequestResult) -> int:
     if any(picture.error is None or picture.width for picture in answer.pictures):
         return 200
     return 500 if any(picture.ours for picture in answer.pictures) else 422

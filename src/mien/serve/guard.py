@@ -29,7 +29,7 @@ OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 RouteOf = Callable[[Scope], str]
 
 
-class Guard:
+class RequestGuard:
     """Wraps an app.
 
     Args:

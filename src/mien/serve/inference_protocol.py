@@ -24,13 +24,13 @@ from mien.model.crop import Crops
 from mien.output.rows import utf8
 from mien.serve.bodies import check_count, read_body
 from mien.serve.problems import RequestProblem
+from mien.serve.read_options import ReadOptions, parse_read_options
 from mien.serve.reader import Picture
 from mien.serve.routes import CLIENT_HEADER, gone_of
 from mien.serve.service import Service
 from mien.serve.serving import Serving
 from mien.serve.slot import Slot
 from mien.serve.tensors import HEADER_LENGTH, InferRequest, Tensor, answer_infer, parse_infer
-from mien.serve.wishes import Wish, parse_wish
 
 SUFFIX = "-pictures"
 MAX_CROPS = 1024
@@ -91,7 +91,7 @@ class ProtocolRoutes:
             (asked,) = await service.compute(
                 [partial(parse_infer, body, request.headers.get(HEADER_LENGTH))], gone_of(request), deadline
             )
-            wish = serving.filled(parse_wish(asked.parameters))
+            wish = serving.filled(parse_read_options(asked.parameters))
             if pictures:
                 files = _files(asked)
                 service.gate.grow(ticket, max(len(files) - 1, 0))
@@ -169,7 +169,7 @@ def _crops(asked: InferRequest, serving: Serving) -> Crops:
     return cast(Crops, tensor.values)
 
 
-def _classify(serving: Serving, crops: Crops, wish: Wish) -> list[Tensor]:
+def _classify(serving: Serving, crops: Crops, wish: ReadOptions) -> list[Tensor]:
     with serving.reader() as reader:
         session = reader.session_for(wish)
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mien._version import __version__
 from mien.serve.options import MAX_FRAMES, MAX_PICTURES, ServeOptions
-from mien.serve.wishes import MAX_MIN_FACE, NAMES
+from mien.serve.read_options import MAX_MIN_FACE, NAMES
 
 Part = dict[str, Any]
 

@@ -21,7 +21,7 @@ from mien.output.rows import Row, rows_of, utf8
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings
 from mien.serve.options import MAX_FRAMES
-from mien.serve.wishes import Wish
+from mien.serve.read_options import ReadOptions
 
 DETECTORS_KEPT = 8
 """Detectors with a smallest face or a least score of their own that each reader keeps."""
@@ -108,7 +108,7 @@ class Reader:
         self._choice = detector
         self._detectors: dict[tuple[float | None, float | None], Detector] = {(None, None): self.recognizer.detector}
 
-    def session_for(self, wish: Wish) -> Session:
+    def session_for(self, wish: ReadOptions) -> Session:
         """The open model, giving what is wished.
 
         Raises:
@@ -122,7 +122,7 @@ class Reader:
         spec = self.recognizer.session.manifest.input
         self.recognizer.session.run(np.zeros((1, spec.height, spec.width, spec.channels), np.uint8))
 
-    def read(self, picture: Picture, wish: Wish) -> PictureResult:
+    def read(self, picture: Picture, wish: ReadOptions) -> PictureResult:
         """Read one picture. Whatever is wrong with it stands in the result."""
         result = PictureResult(picture.source)
         clock = self.recognizer.clock

@@ -14,9 +14,9 @@ from mien.serve.canary import Canary
 from mien.serve.formats import JPEG, respond, wanted_format
 from mien.serve.openapi import document
 from mien.serve.problems import RequestProblem
+from mien.serve.read_options import ReadOptions, parse_read_options
 from mien.serve.service import Gone, Service
 from mien.serve.slot import Slot
-from mien.serve.wishes import Wish, parse_wish
 
 CLIENT_HEADER = "x-client-id"
 """Names a client for the canary's share and for `/v1/live`; any text of the client's own choice."""
@@ -123,11 +123,11 @@ def _about_canary(canary: Canary) -> dict[str, object]:
     }
 
 
-def _asked(request: Request) -> tuple[str, Wish, str]:
+def _asked(request: Request) -> tuple[str, ReadOptions, str]:
     """The answer's format, how to read, and the model, from the query and the Accept header."""
     query = request.query_params
     annotate = query.get("annotate", "").lower()
     if annotate not in ("", "0", "1", "false", "true"):
         raise RequestProblem(422, f"annotate: expected true or false, found {annotate[:40]!r}")
     form = JPEG if annotate in ("1", "true") else wanted_format(request.headers.get("accept", ""))
-    return form, parse_wish(dict(query), draw=form == JPEG), query.get("model", "")
+    return form, parse_read_options(dict(query), draw=form == JPEG), query.get("model", "")

@@ -13,7 +13,7 @@ from typing import Any
 
 from mien.errors import MienError, ServeError, reason
 from mien.serve.options import ServeOptions, is_loopback
-from mien.serve.service import Busy, Service
+from mien.serve.service import Service, SwapInProgress
 
 SWITCH_S = 0.0005
 """So long a thread may hold the interpreter lock when others want it."""
@@ -123,7 +123,7 @@ def begin_stop(service: Service, stopping: asyncio.Event, drain_s: float) -> Non
 async def _look_again(service: Service) -> None:
     try:
         await service.refresh(again=True)
-    except Busy:
+    except SwapInProgress:
         _log.warning("SIGHUP: a version is being loaded already")
     except MienError as error:
         _log.error("SIGHUP: %s; what serves goes on", error)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mien.errors import MienError, ServeError
 from mien.model.prior import as_prior
-from mien.serve.admission import Gate
+from mien.serve.admission import AdmissionGate
 from mien.serve.metrics import Metrics
 from mien.serve.options import ServeOptions
 from mien.serve.problems import ClientGone, RequestProblem, too_late
+from mien.serve.read_options import ReadOptions
 from mien.serve.reader import DetectorChoice, Picture, PictureResult
 from mien.serve.serving import Serving, load_serving
-from mien.serve.slot import Refusal, Slot
+from mien.serve.slot import RefusedVersion, Slot
 from mien.serve.sources import FileSource, RegistrySource, Source
-from mien.serve.wishes import Wish
 from mien.serve.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ DONE, GONE, LATE = "done", "client gone", "deadline"
 _log = logging.getLogger("mien.serve")
 
 
-class Busy(ServeError):
+class SwapInProgress(ServeError):
     """Another swap is going on; one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RequestResult:
     """What a request gets: which version read its pictures, how, and what it read."""
 
     serving: Serving
-    wish: Wish
+    wish: ReadOptions
     pictures: tuple[PictureResult, ...]
 
 
@@ -63,7 +63,7 @@ class Service:
     def __init__(self, options: ServeOptions) -> None:
         self.options, self.metrics = options, Metrics()
         workers = options.worker_count
-        self.gate = Gate(workers, options.queue_pictures, options.queue_bytes, self.metrics)
+        self.gate = AdmissionGate(workers, options.queue_pictures, options.queue_bytes, self.metrics)
         self.slots: dict[str, Slot] = {}
         self.state = "starting"
         self.registry: Registry | None = None
@@ -124,12 +124,12 @@ class Service:
         slot: Slot,
         serving: Serving,
         pictures: Sequence[Picture],
-        wish: Wish,
+        wish: ReadOptions,
         gone: Gone,
         deadline: float,
         *,
         urgent: bool = False,
-    ) -> Answer:
+    ) -> RequestResult:
         """Read pictures, each in a worker of its own.
 
         Args:
@@ -151,7 +151,7 @@ class Service:
         if serving is not slot.production and any(result.ours for result in results):
             # A canary's faults are not the clients': production answers.
             return await self.read(slot, slot.production, pictures, wish, gone, deadline, urgent=urgent)
-        return Answer(serving, wish, tuple(results))
+        return RequestResult(serving, wish, tuple(results))
 
     async def compute(
         self,
@@ -205,14 +205,14 @@ class Service:
             Busy: there is one already.
         """
         if self._busy:
-            raise Busy("another version is being loaded; one at a time, try again in a second")
+            raise SwapInProgress("another version is being loaded; one at a time, try again in a second")
         self._busy = True
         try:
             return await asyncio.get_running_loop().run_in_executor(self._loader, work)
         finally:
             self._busy = False
 
-    async def refresh(self, *, again: bool = False) -> list[Refusal]:
+    async def refresh(self, *, again: bool = False) -> list[RefusedVersion]:
         """Do as files and registry say now; see `Slot.refresh`."""
         return await self.in_loader(lambda: [r for slot in self.slots.values() for r in slot.refresh(again=again)])
 
@@ -257,7 +257,7 @@ class Service:
                 await self.refresh()
                 self.metrics.registry_up.set(1)
                 told = ""
-            except Busy:
+            except SwapInProgress:
                 continue
             except MienError as error:  # what serves goes on serving
                 self.metrics.registry_up.set(0)
@@ -267,7 +267,9 @@ class Service:
             except Exception:
                 _log.exception("following the registry failed; what serves goes on")
 
-    def _read_one(self, slot: Slot, serving: Serving, picture: Picture, wish: Wish, submitted: float) -> PictureResult:
+    def _read_one(
+        self, slot: Slot, serving: Serving, picture: Picture, wish: ReadOptions, submitted: float
+    ) -> PictureResult:
         started = time.perf_counter()
         with serving.reader() as reader:
             result = reader.read(picture, wish)
@@ -295,7 +297,7 @@ class Service:
             return
         version = canary.serving.version
         slot.drop_canary()
-        slot.refusals["canary"] = Refusal("canary", version, f"stopped: {why}")
+        slot.refusals["canary"] = RefusedVersion("canary", version, f"stopped: {why}")
         self.metrics.canary_stops.inc()
         _log.error("%s: canary %d stopped: %s", slot.name, version, why)
         if isinstance(slot.source, RegistrySource):
@@ -349,7 +351,7 @@ def _unless_late(job: Callable[[], T], deadline: float, timeout_s: float) -> T:
     return job()
 
 
-def _show_shadow(slot: Slot, wish: Wish, future: Future[PictureResult]) -> None:
+def _show_shadow(slot: Slot, wish: ReadOptions, future: Future[PictureResult]) -> None:
     """Runs in the worker after the answer was handed over, so that no answer waits for the shadow."""
     if future.cancelled() or future.exception():
         return

@@ -15,8 +15,8 @@ from mien.model.prior import Prior
 from mien.model.verify import Check, verify_bundle
 from mien.model.verify_apart import verify_once
 from mien.pipeline import Recognizer
+from mien.serve.read_options import ReadOptions
 from mien.serve.reader import DetectorChoice, Reader
-from mien.serve.wishes import Wish
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Serving:
             "prior": str(self.prior),
         }
 
-    def filled(self, wish: Wish) -> Wish:
+    def filled(self, wish: ReadOptions) -> ReadOptions:
         """The wish with this server's answer and prior where the request names none.
 
         Raises:

@@ -12,8 +12,8 @@ from mien.model.classify import classify
 from mien.model.crop import Crops, cut
 from mien.records import Expression, FrameReadings
 from mien.serve.metrics import Metrics
+from mien.serve.read_options import ReadOptions
 from mien.serve.serving import Serving
-from mien.serve.wishes import Wish
 
 WAITING = 64
 """Frames that may wait for the shadow; more are dropped and counted."""
@@ -24,7 +24,7 @@ _log = logging.getLogger("mien.serve")
 @dataclass(frozen=True, slots=True)
 class _Seen:
     crops: Crops
-    wish: Wish
+    wish: ReadOptions
     expressions: tuple[Expression, ...]
 
 
@@ -40,7 +40,7 @@ class Shadow:
         self._thread = threading.Thread(target=self._work, name="mien-shadow", daemon=True)
         self._thread.start()
 
-    def see(self, readings: Sequence[FrameReadings], wish: Wish) -> None:
+    def see(self, readings: Sequence[FrameReadings], wish: ReadOptions) -> None:
         """Take the crops of what production read, and how it read; drop them if the shadow is behind. Never waits."""
         manifest = self.serving.manifest
         for item in readings:

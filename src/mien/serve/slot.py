@@ -16,7 +16,7 @@ from mien.serve.canary import Canary
 from mien.serve.metrics import Metrics
 from mien.serve.serving import Serving
 from mien.serve.shadow import Shadow
-from mien.serve.sources import Source, Wanted
+from mien.serve.sources import Source, WantedVersion
 
 Load = Callable[[Bundle, str, int], Serving]
 """Bundle, name, version -> a serving that is verified and warm."""
@@ -25,7 +25,7 @@ _log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedVersion:
     """A version that did not take over, and why."""
 
     role: str
@@ -45,7 +45,7 @@ class Slot:
     def __init__(self, source: Source, load: Load, metrics: Metrics) -> None:
         self.source, self._load, self._metrics = source, load, metrics
         self.name = source.name
-        self.refusals: dict[str, Refusal] = {}
+        self.refusals: dict[str, RefusedVersion] = {}
         self.shadow: Shadow | None = None
         self.canary: Canary | None = None
         wanted = source.wanted()
@@ -71,7 +71,7 @@ class Slot:
         there = ", ".join(str(serving.version) for serving in held)
         raise ServeError(f"{self.name}@{number} does not serve here; what does: {there}")
 
-    def refresh(self, *, again: bool = False) -> list[Refusal]:
+    def refresh(self, *, again: bool = False) -> list[RefusedVersion]:
         """Do as the source says now.
 
         Args:
@@ -103,7 +103,7 @@ class Slot:
             return self._loaded(version)
         except MienError as error:
             self._metrics.swaps.labels("refused").inc()
-            self.refusals["production"] = Refusal("production", version, str(error))
+            self.refusals["production"] = RefusedVersion("production", version, str(error))
             raise
 
     def assign(self, serving: Serving) -> None:
@@ -140,11 +140,11 @@ class Slot:
         else:
             self._metrics.swap_duration.observe(time.perf_counter() - started)
 
-    def _follow_others(self, wanted: Mapping[str, Wanted]) -> None:
+    def _follow_others(self, wanted: Mapping[str, WantedVersion]) -> None:
         self._follow_shadow(wanted.get("shadow"))
         self._follow_canary(wanted.get("canary"))
 
-    def _follow_shadow(self, wanted: Wanted | None) -> None:
+    def _follow_shadow(self, wanted: WantedVersion | None) -> None:
         now = self.shadow
         if now and (wanted is None or wanted.version != now.serving.version):
             self.shadow = None
@@ -153,7 +153,7 @@ class Slot:
         if wanted and self.shadow is None and (serving := self._other("shadow", wanted.version)):
             self.shadow = Shadow(serving, self._metrics)
 
-    def _follow_canary(self, wanted: Wanted | None) -> None:
+    def _follow_canary(self, wanted: WantedVersion | None) -> None:
         now = self.canary
         if now and (wanted is None or wanted.version != now.serving.version):
             self.drop_canary()
@@ -171,7 +171,7 @@ class Slot:
         try:
             serving = self._loaded(version)
         except MienError as error:
-            self.refusals[role] = Refusal(role, version, str(error))
+            self.refusals[role] = RefusedVersion(role, version, str(error))
             _log.error("%s: version %d is refused as %s: %s", self.name, version, role, error)
             return None
         self.refusals.pop(role, None)

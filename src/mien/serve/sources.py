@@ -19,7 +19,7 @@ _log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedVersion:
     """Which version is to have a role, and a canary's share of the requests."""
 
     version: int
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Whether to ask again from time to time."""
         ...
 
-    def wanted(self) -> Mapping[str, Wanted]:
+    def wanted(self) -> Mapping[str, WantedVersion]:
         """Role -> version, as it is to be now.
 
         Raises:
@@ -74,13 +74,13 @@ class FileSource:
             _log.warning("%s: no seal, taken as it is: nothing shows whether it was altered", self._model)
         return bundle
 
-    def wanted(self) -> Mapping[str, Wanted]:
+    def wanted(self) -> Mapping[str, WantedVersion]:
         """See `Source`."""
         bundle = self._read()
         sha256 = hashlib.sha256(bundle.model).hexdigest()
         if sha256 != self._sha256:
             self._bundle, self._sha256, self._version = bundle, sha256, self._version + 1
-        return {"production": Wanted(self._version)}
+        return {"production": WantedVersion(self._version)}
 
     def load(self, version: int) -> Bundle:
         """See `Source`."""
@@ -110,18 +110,18 @@ class RegistrySource:
         """The alias that is followed; "" for a fixed version."""
         return self._reference.alias or ""
 
-    def wanted(self) -> Mapping[str, Wanted]:
+    def wanted(self) -> Mapping[str, WantedVersion]:
         """See `Source`."""
         if self._reference.alias is None:
-            return {"production": Wanted(self.registry.version(self._reference).number)}
+            return {"production": WantedVersion(self.registry.version(self._reference).number)}
         known = self.registry.aliases(self.name)
         if self._reference.alias not in known:
             raise RegistryError(f"{self._reference}: the alias is gone")
-        wanted = {"production": Wanted(known[self._reference.alias].version)}
+        wanted = {"production": WantedVersion(known[self._reference.alias].version)}
         if self._reference.alias == "production":
             for role in ("shadow", "canary"):
                 if role in known:
-                    wanted[role] = Wanted(known[role].version, known[role].share)
+                    wanted[role] = WantedVersion(known[role].version, known[role].share)
         return wanted
 
     def load(self, version: int) -> Bundle:

@@ -21,7 +21,7 @@ SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReadOptions:
     """How pictures are to be read.
 
     Attributes:
@@ -43,12 +43,12 @@ class Wish:
         return {"answer": manifest.answer(self.answer).name or None, "prior": str(self.prior or Prior())}
 
 
-def parse_wish(given: Mapping[str, object], *, draw: bool = False) -> Wish:
+def parse_read_options(given: Mapping[str, object], *, draw: bool = False) -> ReadOptions:
     """Read what is chosen. Names that are not in `NAMES` are somebody else's.
 
     Args:
         given: texts of a query, or texts and numbers of protocol parameters; an empty text is not given.
-        draw: see `Wish`.
+        draw: see `ReadOptions`.
 
     Raises:
         RequestProblem: 422, a value out of range or of another kind.
@@ -58,7 +58,7 @@ def parse_wish(given: Mapping[str, object], *, draw: bool = False) -> Wish:
     answer = found.get("answer")
     if answer is not None and not isinstance(answer, str):
         raise _wrong("answer", "the name of an answer", answer)
-    return Wish(
+    return ReadOptions(
         answer,
         _prior(found.get("prior"), _number(found, "prior_strength", 0, 1, "a number")),
         _number(found, "min_face", 1, MAX_MIN_FACE, "pixels"),

@@ -121,7 +121,7 @@ def _refuse_more(file: Any, end: int, path: Path) -> None:
         if piece.strip(b"\0"):
             raise MediaError(
                 f"{path}: more follows the mark at its end (byte {end:,}), such as a second archive; it is not read: "
-                "unpack it with `tar --ignore-zeros` and name the folder"
+                "unpack it with `tar -x -i` and name the folder"
             )
 
 

@@ -168,8 +168,31 @@ def test_garbage_is_no_request(server: Running, garbage: bytes):
     assert b" 400 " in raw(server, garbage, wait=2).split(b"\r\n")[0]
 
 
-def test_endless_headers_are_cut_off(server: Running):
-    assert b" 400 " in raw(server, b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000).split(b"\r\n")[0]
+CHUNKED = b"POST /v1/read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000,
+        b"GET / HTTP/1.1\r\nX-A: " + b"b" * 200_000,
+        b"GET /" + b"b" * 200_000,
+        CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + b"X-A: b\r\n" * 100_000,
+        CHUNKED + b"\r\n1;" + b"b" * 200_000,
+        CHUNKED + b"Content-Length: 3\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ],
+    ids=["headers", "header", "address", "trailers", "extension of a chunk", "two lengths"],
+)
+def test_what_is_no_body_and_has_no_end_is_cut_off(server: Running, endless: bytes):
+    assert b" 400 " in raw(server, endless).split(b"\r\n")[0]
+
+
+def test_requests_that_come_at_once_are_answered_in_turn(server: Running):
+    one = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(server.address, timeout=5) as connection:
+        connection.sendall((one + b"\r\n") * 2 + one + b"Connection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.count(b"HTTP/1.1 200 ") == 3
 
 
 def test_connections_that_say_nothing_keep_nobody_out(

@@ -69,7 +69,10 @@ COARSE_FROM = 400
 """A second pass pays when the first picture's longer side is more than this ..."""
 
 COARSE_SHARE = 1 / 3
-"""... and is made at this share of its size: what is too large for the first pass is large enough for the second."""
+"""... and is made at this share of its size: what is too large for the first pass is large enough for the second ..."""
+
+COARSE_MOST = 320
+"""... but at this longer side at most."""
 
 
 def automatic_min_face(width: int, height: int) -> float:
@@ -197,7 +200,7 @@ class ScaledDetector(ABC):
         faces = self._found(picture, width, height)
         longer = max(picture.shape[:2])
         if self._reach.coarse_side and longer > COARSE_FROM:
-            coarse = max(self._reach.coarse_side / longer, COARSE_SHARE)
+            coarse = max(self._reach.coarse_side / longer, min(COARSE_SHARE, COARSE_MOST / longer))
             faces += self._found(resize(picture, *size_for(picture, coarse)), width, height)
         smallest = TOLERANCE * (self._min_face or automatic_min_face(width, height))
         return [face for face in without_duplicates(faces) if _large_and_inside(face, smallest, width, height)]

@@ -15,6 +15,7 @@ const COARSE_SIDE = 192;
 const SMALL_SIDE = 160;
 const COARSE_FROM = 400;
 const COARSE_SHARE = 1 / 3;
+const COARSE_MOST = 320;
 const MAX_ENLARGEMENT = 4;
 const MAX_PIXELS = 4_000_000;
 const MAX_SIDE = 16_384;
@@ -129,7 +130,7 @@ export async function detect(pixels, minFace, minScore, network) {
   const picture = resized(pixels, detectionScale(width, height, minFace));
   const pictures = [picture];
   const longer = Math.max(picture.width, picture.height);
-  if (longer > COARSE_FROM) pictures.push(exactly(picture, Math.max(COARSE_SIDE / longer, COARSE_SHARE)));
+  if (longer > COARSE_FROM) pictures.push(exactly(picture, Math.max(COARSE_SIDE / longer, Math.min(COARSE_SHARE, COARSE_MOST / longer))));
   /** @type {Face[]} */
   const faces = [];
   for (const each of pictures) {

@@ -18,6 +18,7 @@ from PIL import Image
 from mien.errors import ServeError
 from mien.serve import connections
 from mien.serve.options import ServeOptions
+from mien.web.site import page_files
 from tests.serve.conftest import Running
 
 Start = Callable[..., Running]
@@ -271,6 +272,22 @@ def test_a_token_is_needed_where_one_is_set(start_server: Start, portrait: bytes
     assert server.client.get("/metrics").status_code == 401
     assert server.client.get("/v2/health/ready").status_code == 200
     assert server.client.get("/").status_code == 200
+
+
+def test_a_path_that_is_not_the_pages_needs_the_token(start_server: Start, tmp_path: Path):
+    (tmp_path / "token").write_text("a-token-of-some-length\n")
+    server = start_server(token_file=tmp_path / "token")
+    right = {"authorization": "Bearer a-token-of-some-length"}
+    for path in ("/v3/new", "/v1", "/new-route", "/metrics/", "/openapi.json", "/app.js/../metrics", "/samples"):
+        assert server.client.get(path).status_code == 401, path
+        assert server.client.get(path, headers=right).status_code != 401, path
+
+
+def test_every_file_of_the_page_needs_no_token(start_server: Start, tmp_path: Path):
+    (tmp_path / "token").write_text("a-token-of-some-length\n")
+    server = start_server(token_file=tmp_path / "token")
+    for name in page_files(server=True):
+        assert server.client.get(f"/{name}").status_code == 200, name
 
 
 def test_other_machines_need_a_token_or_a_decision(tmp_path: Path):

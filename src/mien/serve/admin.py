@@ -146,7 +146,7 @@ class AdminRoutes:
         source = slot.source
         if not isinstance(source, RegistrySource) or not source.alias:
             raise RequestProblem(
-                409, f"{slot.name} does not follow an alias; start the server with --model {slot.name}@production"
+                409, f"{slot.name} does not follow an alias; start the server with the model {slot.name}@production"
             )
         return slot, source
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,13 +18,14 @@ from mien.serve.admin import AdminRoutes
 from mien.serve.admission import Overloaded
 from mien.serve.guard import RequestGuard
 from mien.serve.inference_protocol import ProtocolRoutes
-from mien.serve.page import Page
+from mien.serve.page import NOTHING, Page
 from mien.serve.problems import ClientGone, RequestProblem
 from mien.serve.routes import ReadRoutes
 from mien.serve.service import Service, SwapInProgress
+from mien.web import site
 
-API = ("/v1/", "/v2", "/metrics", "/openapi.json")
-"""What needs the token, where one is set; the page itself does not."""
+PUBLIC = frozenset({"/", *(f"/{address}" for address in site.ADDRESSES)})
+"""What needs no token where one is set: the page. Every other path asks for it, and so does a new route."""
 
 CLIENT_CLOSED = 499
 """nginx's status for a client that went away; nobody sees it but the metrics."""
@@ -35,17 +36,17 @@ def public_app(service: Service) -> ASGIApp:
     routes = [*ReadRoutes(service).routes(), *ProtocolRoutes(service).routes()]
     options = service.options
     page = Page(options.answer, as_prior(options.prior, options.prior_strength))
-    return _guarded(service, routes, public=lambda path: not path.startswith(API), otherwise=page)
+    return _guarded(service, routes, public=PUBLIC, otherwise=page)
 
 
 def admin_app(service: Service) -> ASGIApp:
     """What changes the server: on its own address."""
     routes = [*AdminRoutes(service).routes(), *ProtocolRoutes(service).routes(), *ReadRoutes(service).routes()]
-    return _guarded(service, routes, public=lambda path: False)
+    return _guarded(service, routes)
 
 
 def _guarded(
-    service: Service, routes: list[Route], *, public: Callable[[str], bool], otherwise: ASGIApp | None = None
+    service: Service, routes: list[Route], *, public: Collection[str] = (), otherwise: ASGIApp | None = None
 ) -> ASGIApp:
     app = Starlette(
         routes=routes,
@@ -108,7 +109,7 @@ async def _unprocessable(_: Request, error: Exception) -> Response:
 async def _http(_: Request, error: Exception) -> Response:
     """Starlette's own: no such route, or another method than a route's."""
     assert isinstance(error, HTTPException)
-    what = {404: "there is nothing at this address; /openapi.json lists every route", 405: "not by this method"}
+    what = {404: NOTHING, 405: "not by this method"}
     return JSONResponse({"error": what.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 

@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,7 +37,7 @@ class RequestGuard:
         metrics: counts every answer.
         route_of: the path template of a request that was routed; a label, so never the path itself.
         token: that API requests must carry as `Authorization: Bearer`; "" for none.
-        public: whether a path is served without the token: the page itself.
+        public: the paths that are served without the token: the page itself.
         hosts: names of this server besides localhost and IP addresses.
         origins: other origins whose pages may call it.
     """
@@ -49,7 +49,7 @@ class RequestGuard:
         route_of: RouteOf,
         *,
         token: str = "",
-        public: Callable[[str], bool] = lambda path: False,
+        public: Collection[str] = (),
         hosts: Sequence[str] = (),
         origins: Sequence[str] = (),
     ) -> None:
@@ -96,10 +96,10 @@ class RequestGuard:
         if "host" not in headers:
             return 400, "the request names no Host", {}
         if not self._knows_host(headers.get("host", "")):
-            return 421, "this server has another name than the request's Host; see --allow-host", {}
+            return 421, "this server has another name than the request's Host; who runs it can allow that name", {}
         if origin and not self._is_same(origin, headers.get("host", "")) and not self._is_other(origin):
-            return 403, "pages of another origin may not call this server; see --allow-origin", {}
-        if not self._token or scope["path"] in OPEN_PATHS or self._public(scope["path"]):
+            return 403, "pages of another origin may not call this server; who runs it can allow that origin", {}
+        if not self._token or scope["path"] in OPEN_PATHS or scope["path"] in self._public:
             return None
         if scope["method"] == "OPTIONS" and self._is_other(origin):
             return None  # a browser asks without the token whether it may send it

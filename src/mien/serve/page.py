@@ -15,7 +15,7 @@ from mien.model.prior import Prior
 from mien.serve.problems import RequestProblem
 from mien.web.site import HEADERS, cache_control, media_type, page_files
 
-NOTHING = "there is nothing at this address; /openapi.json lists every route"
+NOTHING = "there is nothing at this address; /openapi.json lists every public route"
 
 
 class Page:

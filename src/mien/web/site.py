@@ -31,10 +31,19 @@ RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thre
 
 DETECTOR = "face.onnx"
 
+MODELS = ("models/face.onnx", "models/expression.onnx")
+"""The networks that the browser runs: the detector and the model."""
+
 SAMPLES = (
     ("group.jpg", "Three faces", "Three portraits of an astronaut, side by side"),
     ("astronaut.jpg", "One face", "Portrait of an astronaut in an orange suit"),
 )
+
+ADDRESSES = frozenset(
+    {*PAGE, "sw.js", "site.json", *(f"samples/{name}" for name, *_ in SAMPLES)}
+    | {*(f"onnxruntime/{name}" for name in RUNTIME), *MODELS}
+)
+"""Every address below the page's own that a file of the page can have."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -124,7 +133,7 @@ def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict
     runtime = _runtime()
     detector = _folder("weights") / DETECTOR
     files: dict[str, Path | bytes] = {f"onnxruntime/{name}": path for name, path in runtime.items()}
-    files |= {"models/face.onnx": detector, "models/expression.onnx": bundle.model}
+    files |= dict(zip(MODELS, (detector, bundle.model), strict=True))
 
     def entry(name: str) -> dict[str, object]:
         content = files[name]
@@ -136,9 +145,9 @@ def _device(bundle: Bundle, answer_name: str | None, prior: Prior) -> tuple[dict
         "script": entry("onnxruntime/ort.wasm.min.mjs"),
         "glue": entry("onnxruntime/ort-wasm-simd-threaded.mjs"),
         "wasm": entry("onnxruntime/ort-wasm-simd-threaded.wasm"),
-        "detector": entry("models/face.onnx"),
+        "detector": entry(MODELS[0]),
         "model": {
-            **entry("models/expression.onnx"),
+            **entry(MODELS[1]),
             "name": bundle.manifest.name,
             "sha256": hashlib.sha256(bundle.model).hexdigest(),
             "answers": _answers(bundle, answer, prior),

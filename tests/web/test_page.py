@@ -232,9 +232,9 @@ def test_the_answer_and_the_prior_are_chosen_and_asked_for(page, group: Path, as
     upload(page, group)
     wait_for_faces(page, 3)
     page.select_option("#answer", "fer2013")
-    page.wait_for_selector("#model >> text=answer fer2013 in")
+    page.wait_for_selector("#model >> text=answer fer2013, in")
     page.select_option("#prior", "0.5")
-    page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5 in")
+    page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5, in")
     choice = "answer=fer2013&prior=even&prior_strength=0.5"
     assert [url.partition("?")[2] for url in asked] == [
         "min_score=0.5", "min_score=0.5&answer=fer2013", f"min_score=0.5&{choice}"
@@ -250,7 +250,7 @@ def test_the_answer_and_the_prior_are_chosen_and_asked_for(page, group: Path, as
     assert shlex.split(page.evaluate("navigator.clipboard.readText()"))[-1] == f"{page.url}v1/read?{choice}"
     page.select_option("#prior", "0")
     page.select_option("#answer", "")
-    page.wait_for_selector("#model >> text=answer people in")
+    page.wait_for_selector("#model >> text=answer people, in")
 
 
 def test_a_token_is_asked_for_and_what_runs_beside_is_told(browser, astronaut: Path, tmp_path: Path):

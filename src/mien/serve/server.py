@@ -91,7 +91,7 @@ async def run_server(
     on_made(service)
     starting = asyncio.create_task(service.start())
     await asyncio.sleep(0)
-    # What speaks HTTP is imported while another thread loads the models; this shortens the start by a tenth.
+    # What speaks HTTP is imported while another thread loads the models.
     from mien.serve.http import http_servers
 
     listeners = [public, _listen_admin(options.admin)] if options.admin else [public]

@@ -16,7 +16,7 @@ from mien.model.bundle import load_bundle
 from mien.model.session import Session
 from mien_train.bundles.to_onnx import DeployedNetwork
 from mien_train.data.tensors import output_columns
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import Recipe, parse_recipe
 
 SECONDS = 3.0

@@ -34,7 +34,7 @@ from volume import compose
 
 from mien.batch import Job
 from mien.detect import default_detector_name
-from mien.distributed import LocalEngine, RayEngine, ScoredShard, WorkerRun, make_plan, score, try_shard
+from mien.distributed import FinishedShard, LocalEngine, RayEngine, WorkerRun, make_plan, read_shards, try_read_shard
 from mien.distributed import object_store as client
 from mien.distributed.stores import open_store
 from mien.distributed.work import recognizer_for
@@ -52,7 +52,7 @@ class Timed:
         self._engine = engine
         self.began, self.ended = float("inf"), 0.0
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         """See `mien.distributed.Engine`."""
         for done in self._engine.map(work, shards):
             self.ended = time.monotonic()
@@ -63,7 +63,7 @@ class Timed:
 def drive(source: str, out: str, engine: str, workers: int, shard: int) -> None:
     """A driver: one run in this process; prints what it did."""
     timed = Timed(RayEngine(workers=workers) if engine == "ray" else LocalEngine(workers))
-    totals = score(source, out, JOB, engine=timed, shard_keys=shard)
+    totals = read_shards(source, out, JOB, engine=timed, shard_keys=shard)
     spent = timed.ended - timed.began
     print(json.dumps({"pictures": totals.pictures, "failed": totals.failed, "seconds": spent}))
 
@@ -108,7 +108,7 @@ def told_of(pid: int, what: str) -> str:
 
 def workers_of(pid: int) -> list[int]:
     """The processes of a driver that score shards."""
-    return [n for n, line in descendants(pid).items() if line.startswith("ray::_score") or "spawn_main" in line]
+    return [n for n, line in descendants(pid).items() if line.startswith("ray::_read") or "spawn_main" in line]
 
 
 def megabytes(pid: int) -> float:
@@ -287,17 +287,17 @@ def cost(photos: int, **_: object) -> None:
 class Here:
     """An engine that scores in this process."""
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         """See `mien.distributed.Engine`."""
         for shard in shards:
-            yield try_shard(work, shard)
+            yield try_read_shard(work, shard)
 
 
 def cost_once(source: str, out: str) -> None:
     """Score in this process, one thread; print what it took."""
     recognizer_for(JOB).read(Path(str(resources.files("mien") / "samples/group.jpg")))  # loading does not count
     used = time.process_time()
-    totals = score(source, out, JOB, engine=Here())
+    totals = read_shards(source, out, JOB, engine=Here())
     used = time.process_time() - used
     store = open_store(out)
     size = sum(len(store.read(f"rows/{name}")) for name in store.names("rows"))

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mien.dataset import read_split
 from mien_train.data.tensors import input_spec, resolve_precision
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import NetworkRecipe, Recipe
 from mien_train.run.folder import read_history
 from mien_train.run.loop import train

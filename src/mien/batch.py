@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from mien.detect import make_detector
 from mien.errors import OutputError
 from mien.media import WHOLE, Clip, Item, Limits, read_item
-from mien.media.checks import USUAL
+from mien.media.limits import USUAL
 from mien.model.bundle import load_bundle
 from mien.model.prior import Prior
 from mien.output.sink import Sink

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from mien.errors import MediaError
 from mien.media import Clip, list_items, read_item
-from mien.media.checks import USUAL, Limits
 from mien.media.frame_thread import FrameThread
+from mien.media.limits import USUAL, Limits
 from mien.media.stream_reader import StreamReader
 from mien.pipeline import Recognizer
 from mien.records import Failure, Frame, FrameReadings, Reading

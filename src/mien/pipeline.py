@@ -20,8 +20,8 @@ from mien.detect import Detector, default_detector_name, make_detector
 from mien.detect.base import faces_in
 from mien.detect.read_ahead import SearchedFrame, search_frames
 from mien.errors import MediaError, MienError, reason
-from mien.media.checks import MAX_BYTES, MAX_PIXELS, Limits
 from mien.media.image import Reduction, decode, read_image
+from mien.media.limits import MAX_BYTES, MAX_PIXELS, Limits
 from mien.media.pixels import to_bgr
 from mien.model.bundle import Bundle, load_bundle
 from mien.model.classify import classify, probabilities_of

@@ -32,7 +32,7 @@ class NetworkRecipe(_Part):
     name: Literal["resnet", "si100b", "module"] = Field(
         "resnet",
         description="resnet: ours; si100b: the course's emotionNet, for which widths, kernels, hidden, batch_norm, "
-        "attention, levels and dropout count; module: a student's own code",
+        "attention, levels and dropout count; module: a user's own code",
     )
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (32, 64, 128, 256),

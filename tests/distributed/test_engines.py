@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mien.batch import Job
-from mien.distributed import RayEngine, batch_schema, read_batch, score
+from mien.distributed import RayEngine, batch_schema, read_batch, read_shards
 from mien.errors import MediaError
 from tests.distributed.conftest import SHARD, Deadly, ordered, rows_in
 
@@ -23,7 +23,7 @@ def test_two_workers_of_ray_outlive_kills_and_give_the_rows_of_predict(
 ):
     pytest.importorskip("ray")
     root = deadly("once.png")  # kills the first worker that reads it: the shard is read again by another
-    totals = score(str(root), str(tmp_path / "out"), tiny, engine=RayEngine(workers=2), shard_keys=SHARD)
+    totals = read_shards(str(root), str(tmp_path / "out"), tiny, engine=RayEngine(workers=2), shard_keys=SHARD)
     assert list(tmp_path.glob("killed*"))
     assert (totals.pictures, totals.failed, totals.shards) == (16, 1, 5)
     rows = rows_in(tmp_path / "out")

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.batch import Job
-from mien.distributed import LocalEngine, ScoredShard, WorkerRun, make_plan, score, score_shard, try_shard
+from mien.distributed import FinishedShard, LocalEngine, WorkerRun, make_plan, read_shard, read_shards, try_read_shard
 from mien.distributed.object_store import ObjectStore
-from mien.distributed.plan import read_shard
+from mien.distributed.plan import read_shard_keys
 from mien.distributed.sources import PictureKey, list_source
 from mien.distributed.stores import open_store
 from mien.errors import MediaError, OutputError, StoreError
@@ -42,10 +42,10 @@ class Here:
         self.most = most
         self.scored: list[int] = []
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         for shard in sorted(shards, reverse=True)[: self.most]:
             self.scored.append(shard)
-            yield try_shard(work, shard)
+            yield try_read_shard(work, shard)
 
 
 class Notes:
@@ -61,7 +61,7 @@ class Notes:
 def test_rows_are_those_of_predict(photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted):
     notes = Notes()
     out = tmp_path / "out"
-    totals = score(str(photos), str(out), tiny, engine=Here(), shard_keys=SHARD, progress=notes)
+    totals = read_shards(str(photos), str(out), tiny, engine=Here(), shard_keys=SHARD, progress=notes)
     assert (totals.shards, totals.pictures, totals.faces, totals.failed, totals.rows) == (4, 15, 15, 1, 16)
     rows = rows_in(out)
     assert rows == predicted(photos, tiny, tmp_path / "rows.parquet")
@@ -83,12 +83,12 @@ def test_local_workers_give_the_same_and_a_second_call_does_nothing(
 ):
     monkeypatch.chdir(photos.parent)
     source = photos.name  # a relative path
-    totals = score(source, str(tmp_path / "out"), tiny, engine=LocalEngine(2), shard_keys=SHARD)
+    totals = read_shards(source, str(tmp_path / "out"), tiny, engine=LocalEngine(2), shard_keys=SHARD)
     assert (totals.pictures, totals.failed, totals.resumed) == (15, 1, 0)
     assert rows_in(tmp_path / "out") == predicted(Path(source), tiny, tmp_path / "rows.parquet")
     before = (tmp_path / "out/_SUCCESS.json").read_bytes()
     engine = Here()
-    again = score(source, str(tmp_path / "out"), tiny, engine=engine)
+    again = read_shards(source, str(tmp_path / "out"), tiny, engine=engine)
     assert (again.shards, again.resumed, again.rows, engine.scored) == (4, 4, 16, [])
     assert (tmp_path / "out/_SUCCESS.json").read_bytes() == before
 
@@ -96,10 +96,10 @@ def test_local_workers_give_the_same_and_a_second_call_does_nothing(
 def test_a_run_goes_on_with_what_is_missing(photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted):
     out = str(tmp_path / "out")
     plan = make_plan(str(photos), out, tiny, shard_keys=SHARD)
-    first, second = score_shard(plan.work, 2), score_shard(plan.work, 2)
+    first, second = read_shard(plan.work, 2), read_shard(plan.work, 2)
     assert replace(first, seconds=0) == replace(second, seconds=0)  # the second put lost, and tells what is there
     engine = Here()
-    totals = score(str(photos), out, tiny, engine=engine, shard_keys=999)
+    totals = read_shards(str(photos), out, tiny, engine=engine, shard_keys=999)
     assert engine.scored == [3, 1, 0]
     assert totals.resumed == 1
     assert rows_in(tmp_path / "out") == predicted(photos, tiny, tmp_path / "rows.parquet")
@@ -113,12 +113,12 @@ def test_large_photos_are_decoded_as_predict_decodes_them(group: Path, tmp_path:
     rows: dict[bool, list[dict[str, Any]]] = {}
     for full_size in (False, True):
         out, how = tmp_path / f"out-{full_size}", replace(job, full_size=full_size)
-        score(str(folder), str(out), how, engine=Here())
+        read_shards(str(folder), str(out), how, engine=Here())
         rows[full_size] = rows_in(out)
         assert rows[full_size] == predicted(folder, how, tmp_path / f"{full_size}.parquet")
     assert rows[True] != rows[False]
     with pytest.raises(OutputError, match="holds another run: full_size was false, is true"):
-        score(str(folder), str(tmp_path / "out-False"), how, engine=Here())
+        read_shards(str(folder), str(tmp_path / "out-False"), how, engine=Here())
 
 
 def test_the_command_hands_its_choices_to_the_engine(
@@ -137,15 +137,15 @@ def test_another_run_is_refused_with_the_difference(photos: Path, tiny: Job, tmp
     out = str(tmp_path / "out")
     make_plan(str(photos), out, tiny)
     with pytest.raises(OutputError, match=r"holds another run: detector was \"whole\", is \"haar\""):
-        score(str(photos), out, replace(tiny, detector="haar"), engine=Here())
+        read_shards(str(photos), out, replace(tiny, detector="haar"), engine=Here())
     with pytest.raises(OutputError, match="model_sha256 was"):
-        score(str(photos), out, replace(tiny, model="small"), engine=Here())
+        read_shards(str(photos), out, replace(tiny, model="small"), engine=Here())
     with pytest.raises(OutputError, match=r"prior was null, is .*\"sad\": 1"):
         make_plan(str(photos), out, replace(tiny, prior=Prior("mine", {"sad": 1, "happy": 1, "neutral": 1})))
     with pytest.raises(OutputError, match="clip was"):
-        score(str(photos), out, replace(tiny, clip=Clip(1.0)), engine=Here())
+        read_shards(str(photos), out, replace(tiny, clip=Clip(1.0)), engine=Here())
     with pytest.raises(OutputError, match="source was"):
-        score(str(photos / "below"), out, tiny, engine=Here())
+        read_shards(str(photos / "below"), out, tiny, engine=Here())
     make_plan(str(photos), out, replace(tiny, threads=7))  # changes no row
     (tmp_path / "other/rows").mkdir(parents=True)
     (tmp_path / "other/rows/x.parquet").write_text("")
@@ -163,7 +163,7 @@ def test_rows_that_are_damaged_are_named(photos: Path, tiny: Job, tmp_path: Path
     (out / "rows").mkdir()
     (out / "rows/00000001.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(OutputError, match=r"00000001.parquet: not the rows of a shard .*remove this file"):
-        score(str(photos), str(out), tiny, engine=Here())
+        read_shards(str(photos), str(out), tiny, engine=Here())
 
 
 def test_a_worker_without_the_model_gets_it_by_its_hash(
@@ -179,18 +179,18 @@ def test_a_worker_without_the_model_gets_it_by_its_hash(
     from mien.distributed import work
 
     work._recognizer.cache_clear()
-    assert score_shard(plan.work, 0).rows == SHARD
+    assert read_shard(plan.work, 0).rows == SHARD
     kept = tmp_path / "cache/shared" / plan.work.model.sha256 / "mine.onnx"
     assert kept.stat().st_size > 0
     kept.write_bytes(b"altered")  # taken again
     work._recognizer.cache_clear()
-    assert score_shard(plan.work, 1).rows == SHARD
+    assert read_shard(plan.work, 1).rows == SHARD
     shared = out / "plan/files" / plan.work.model.sha256
     shared.write_bytes(b"altered")
     kept.unlink()
     work._recognizer.cache_clear()
-    assert "the file was altered" in str(try_shard(plan.work, 2).error)
-    assert "install the same version" in str(try_shard(replace(plan.work, version="0.0"), 2).error)
+    assert "the file was altered" in str(try_read_shard(plan.work, 2).error)
+    assert "install the same version" in str(try_read_shard(replace(plan.work, version="0.0"), 2).error)
 
 
 def test_shards_that_cannot_be_scored_are_tried_again_and_named(photos: Path, tiny: Job, tmp_path: Path):
@@ -201,7 +201,7 @@ def test_shards_that_cannot_be_scored_are_tried_again_and_named(photos: Path, ti
     engine = Here()
     told: list[str] = []
     with pytest.raises(StoreError, match=r"1 of 4 shards could not be scored \(shard 3: .*is gone"):
-        score(str(photos), str(out), tiny, engine=engine, tell=told.append)
+        read_shards(str(photos), str(out), tiny, engine=engine, tell=told.append)
     assert engine.scored == [3, 2, 1, 0, 3, 3]
     assert len(told) == 3
     assert not (out / "_SUCCESS.json").exists()
@@ -214,7 +214,7 @@ def test_a_picture_that_kills_its_worker_becomes_an_error_row(
     deadly: Deadly, photos: Path, tiny: Job, tmp_path: Path, predicted: Predicted
 ):
     out, poisonous = tmp_path / "out", deadly("poison.png")
-    totals = score(str(poisonous), str(out), tiny, engine=LocalEngine(2), shard_keys=9)
+    totals = read_shards(str(poisonous), str(out), tiny, engine=LocalEngine(2), shard_keys=9)
     assert (totals.pictures, totals.failed) == (15, 2)
     rows = rows_in(out)
     killed = [row for row in rows if "poison" in row["source"]]
@@ -228,9 +228,9 @@ def test_a_picture_that_kills_its_worker_becomes_an_error_row(
 DRIVER = """
 import sys
 from mien.batch import Job
-from mien.distributed import LocalEngine, score
+from mien.distributed import LocalEngine, read_shards
 if __name__ == "__main__":
-    score(sys.argv[1], sys.argv[2], Job(sys.argv[3], "whole"), engine=LocalEngine(2), shard_keys=2)
+    read_shards(sys.argv[1], sys.argv[2], Job(sys.argv[3], "whole"), engine=LocalEngine(2), shard_keys=2)
 """
 
 
@@ -244,7 +244,7 @@ def test_a_killed_driver_goes_on(photos: Path, tiny: Job, tmp_path: Path, predic
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert not (out / "_SUCCESS.json").exists()
-    totals = score(str(photos), str(out), tiny, engine=Here())
+    totals = read_shards(str(photos), str(out), tiny, engine=Here())
     assert totals.resumed > 0
     assert rows_in(out) == predicted(photos, tiny, tmp_path / "rows.parquet")
 
@@ -262,7 +262,7 @@ def test_a_bucket_to_a_bucket(s3: S3, photos: Path, tiny: Job, tmp_path: Path, p
     out = f"{s3('results')}/run"
     plan = make_plan("s3://photos/2025", out, tiny, shard_keys=SHARD)
     bucket.delete("2025/below/13.png")  # after planning
-    totals = score("s3://photos/2025", out, tiny, engine=Here())
+    totals = read_shards("s3://photos/2025", out, tiny, engine=Here())
     assert (plan.keys, totals.pictures, totals.failed, totals.rows) == (16, 13, 3, 16)
     assert totals.bytes_read > 0
     local = tmp_path / "local"
@@ -287,7 +287,7 @@ def test_an_object_is_refused_by_its_size(s3: S3, tiny: Job, monkeypatch: pytest
     bucket = ObjectStore(s3("sizes"))
     bucket.create("large.png", b"x" * 5000)
     monkeypatch.setattr("mien.distributed.shard.MAX_PICTURE_BYTES", 4999)
-    score("s3://sizes", str(tmp_path / "out"), tiny, engine=Here())
+    read_shards("s3://sizes", str(tmp_path / "out"), tiny, engine=Here())
     (row,) = rows_in(tmp_path / "out")
     assert "5,000 bytes are more than the limit of 4,999" in row["error"]
 
@@ -302,7 +302,7 @@ def test_five_gigabytes_are_refused_before_they_are_read(
     open_store.cache_clear()
     table = tmp_path / "keys.csv"
     table.write_text("key\ns3://huge/large.jpg\n")  # nobody knows its size before it is asked for
-    score(str(table), str(tmp_path / "out"), tiny, engine=Here())
+    read_shards(str(table), str(tmp_path / "out"), tiny, engine=Here())
     open_store.cache_clear()
     (row,) = rows_in(tmp_path / "out")
     assert "5,368,709,120 bytes are more than the limit" in row["error"]
@@ -327,7 +327,7 @@ def test_wrong_rows_of_a_table_become_error_rows(s3: S3, photos: Path, tiny: Job
         "none\nhere.jpg": "no such file",
     }
     parquet.write_table(pa.table({"key": [*wrong, "s3://mixed/good.png"]}), tmp_path / "keys.parquet")
-    totals = score(str(tmp_path / "keys.parquet"), str(tmp_path / "out"), tiny, engine=Here())
+    totals = read_shards(str(tmp_path / "keys.parquet"), str(tmp_path / "out"), tiny, engine=Here())
     assert (totals.pictures, totals.failed) == (1, len(wrong))
     errors = {row["source"]: row["error"] or "" for row in rows_in(tmp_path / "out")}
     for key, error in wrong.items():
@@ -337,7 +337,7 @@ def test_wrong_rows_of_a_table_become_error_rows(s3: S3, photos: Path, tiny: Job
 
 def test_a_bucket_for_the_results_that_is_not_there(s3: S3, photos: Path, tiny: Job):
     with pytest.raises(StoreError, match=r"s3://nowhere/run.*no such bucket"):
-        score(str(photos), "s3://nowhere/run", tiny, engine=Here())
+        read_shards(str(photos), "s3://nowhere/run", tiny, engine=Here())
 
 
 def test_nothing_to_read_is_said(s3: S3, tmp_path: Path):
@@ -371,7 +371,7 @@ def test_a_table_of_keys(suffix: str, photos: Path, tiny: Job, tmp_path: Path, p
     else:
         with gzip.open(file, "wb") if suffix == ".csv.gz" else file.open("wb") as out:
             csv.write_csv(table, out)
-    totals = score(str(file), str(tmp_path / "out"), tiny, engine=Here(), shard_keys=SHARD)
+    totals = read_shards(str(file), str(tmp_path / "out"), tiny, engine=Here(), shard_keys=SHARD)
     assert (totals.pictures, totals.failed) == (15, 3)
     rows = rows_in(tmp_path / "out")
     errors = {row["error"] for row in rows if row["error"]}
@@ -413,5 +413,5 @@ def test_a_plan_gives_back_every_key_in_order(
     urls = [f"s3://b/{name}".encode("utf-8", "ignore").decode() for name in names]
     parquet.write_table(pa.table({"key": urls}), folder / "keys.parquet")
     plan = make_plan(str(folder / "keys.parquet"), str(folder / "out"), tiny, shard_keys=size)
-    found = [key for shard in range(plan.shards) for key in read_shard(plan.work, shard)]
+    found = [key for shard in range(plan.shards) for key in read_shard_keys(plan.work, shard)]
     assert found == [PictureKey(url) for url in urls]

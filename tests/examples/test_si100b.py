@@ -35,10 +35,10 @@ from mien.model.bundle import load_bundle
 from mien.model.manifest import Framing
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.student_weights import export_weights
+from mien_train.bundles.custom_weights import export_weights
 from mien_train.data.tensors import predict_logits
-from mien_train.networks.networks import EmotionNet
-from mien_train.networks.student_network import StudentOptions, open_student
+from mien_train.networks.custom_network import CustomOptions, open_custom_network
+from mien_train.networks.resnet import EmotionNet
 
 EXAMPLE = Path(__file__).parents[2] / "examples/si100b"
 CLASSES = ["happy", "neutral", "sad"]
@@ -381,7 +381,7 @@ def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, a
     assert manifest.crop.framing("haar") == Framing(margin=1.0)
 
     crops = np.random.default_rng(3).integers(0, 256, (9, 48, 48, 3), dtype=np.uint8)
-    network = open_student(course / "face_expression.pth", StudentOptions(classes=tuple(CLASSES))).network
+    network = open_custom_network(course / "face_expression.pth", CustomOptions(classes=tuple(CLASSES))).network
     logits = predict_logits(network, crops, "fp32")
     probabilities, found = Session(bundle, threads=1).run(crops)
     np.testing.assert_allclose(found, logits.numpy(), atol=1e-4)
@@ -400,7 +400,7 @@ def test_a_student_s_weights_become_a_bundle(course: Path, my_net: ModuleType, a
 
 def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: ModuleType, tmp_path: Path):
     result = export_weights(
-        course / "face_expression.pth", tmp_path / "s.onnx", StudentOptions(), data_root=course / "images"
+        course / "face_expression.pth", tmp_path / "s.onnx", CustomOptions(), data_root=course / "images"
     )
     manifest = result.bundle.manifest
     assert manifest.calibration.split == "validation"
@@ -414,7 +414,7 @@ def test_with_data_the_export_calibrates_and_measures(course: Path, my_net: Modu
     np.testing.assert_allclose(probabilities, scaled.numpy(), atol=1e-4)
     with pytest.raises(DatasetError, match="no class angry"):
         export_weights(
-            course / "face_expression.pth", tmp_path / "x.onnx", StudentOptions(classes=("angry", "neutral", "sad")),
+            course / "face_expression.pth", tmp_path / "x.onnx", CustomOptions(classes=("angry", "neutral", "sad")),
             data_root=course / "images",
         )  # fmt: skip
 

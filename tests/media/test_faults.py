@@ -17,8 +17,8 @@ from PIL import Image
 
 from mien.errors import MediaError
 from mien.media import Limits, decode, list_items, open_sources, read_image
-from mien.media.checks import USUAL
 from mien.media.formats import kind_of
+from mien.media.limits import USUAL
 from mien.records import Failure, Frame
 
 RAMP = (np.arange(64 * 48).reshape(48, 64) % 256).astype(np.uint8)

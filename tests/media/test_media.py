@@ -17,8 +17,8 @@ from PIL import Image as PillowImage
 from PIL import features
 
 from mien.errors import MediaError
-from mien.media.checks import MAX_PIXELS, Limits, jpeg_limit
 from mien.media.image import UNTIMED_MS, decode, read_image
+from mien.media.limits import MAX_PIXELS, Limits, jpeg_limit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow says of damaged metadata
 

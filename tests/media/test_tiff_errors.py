@@ -14,8 +14,8 @@ from PIL import Image
 
 from mien.errors import MediaError
 from mien.media import read_image
-from mien.media.checks import Limits
 from mien.media.image import DAMAGED, decode
+from mien.media.limits import Limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Pillow has libtiff built in there")
 

@@ -15,7 +15,7 @@ from mien.model.bundle import load_bundle
 from mien.model.manifest import parse_manifest
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien.model.verify_apart import verify_apart
+from mien.model.verify_in_process import verify_apart
 
 onnx: Any = pytest.importorskip("onnx")
 

@@ -23,7 +23,7 @@ from mien_train.bundles.measured import calibrate
 from mien_train.bundles.to_onnx import AnswerColumns, DeployedNetwork, make_golden, to_onnx
 from mien_train.data import tensors
 from mien_train.data.packs import TrainingData, load_training_data
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import NetworkRecipe, Recipe
 from tests.models import tiny_golden, tiny_manifest, tiny_onnx
 from tests.training.test_train import CLASSES, squares

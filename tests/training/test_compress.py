@@ -32,7 +32,7 @@ from mien_train.data import tensors
 from mien_train.data.packs import load_training_data
 from mien_train.networks.initial import load_initial, network_of
 from mien_train.networks.narrow import narrowed
-from mien_train.networks.networks import build_network, inner_width
+from mien_train.networks.resnet import build_network, inner_width
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe
 from mien_train.run import folder as runfolder
 from mien_train.run import train as training

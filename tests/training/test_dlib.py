@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mien.errors import TrainingError
 from mien_train.networks.dlib import BLOCKS, WIDTHS
 from mien_train.networks.initial import initial_digest, load_initial
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import NetworkRecipe
 
 STAGES = 2

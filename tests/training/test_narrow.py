@@ -17,7 +17,7 @@ from mien_train.bundles.to_onnx import DeployedNetwork, make_golden, to_onnx
 from mien_train.data.tensors import input_spec
 from mien_train.networks.initial import load_initial, network_of
 from mien_train.networks.narrow import fits_into, narrowed
-from mien_train.networks.networks import ResNet, build_network
+from mien_train.networks.resnet import ResNet, build_network
 from mien_train.recipe import NetworkRecipe
 from tests.models import tiny_manifest
 from tests.training.test_train import CLASSES, RECIPE

@@ -23,10 +23,10 @@ from mien.cli import main
 from mien.dataset import open_dataset
 from mien.errors import DatasetError, TrainingError
 from mien.model.bundle import Bundle, load_bundle
-from mien_train.bundles.student_weights import export_weights
+from mien_train.bundles.custom_weights import export_weights
 from mien_train.bundles.trace import trace
-from mien_train.networks.networks import EmotionNet
-from mien_train.networks.student_network import StudentOptions
+from mien_train.networks.custom_network import CustomOptions
+from mien_train.networks.resnet import EmotionNet
 
 CLASSES = ("happy", "neutral", "sad")
 Run = Callable[..., tuple[int, str, str]]
@@ -55,7 +55,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(weights: Path) -> Bundle:
-    return export_weights(weights, weights.with_name("student.onnx"), StudentOptions(classes=CLASSES)).bundle
+    return export_weights(weights, weights.with_name("student.onnx"), CustomOptions(classes=CLASSES)).bundle
 
 
 def states(bundle: Bundle, weights: Path, data: Path) -> dict[str, bool | None]:

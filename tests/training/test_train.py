@@ -34,7 +34,7 @@ from mien_train.data.augment import augment, cutmix, mix, mixup, shrink, side_at
 from mien_train.data.framing import measure_framing
 from mien_train.data.packs import load_training_data, soft_targets
 from mien_train.networks.initial import load_initial
-from mien_train.networks.networks import EmotionNet, build_network
+from mien_train.networks.resnet import EmotionNet, build_network
 from mien_train.recipe import AugmentRecipe, NetworkRecipe, Recipe, load_recipe, parse_recipe
 from mien_train.run import folder as runfolder
 from mien_train.run import train as training

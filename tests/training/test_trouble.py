@@ -21,7 +21,7 @@ from mien.errors import DatasetError, TrainingError
 from mien_train.data import tensors
 from mien_train.data.packs import load_training_data
 from mien_train.networks.initial import load_initial
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import NetworkRecipe, Recipe
 from mien_train.run import folder as runfolder
 from mien_train.run import trainer

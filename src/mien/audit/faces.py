@@ -8,8 +8,8 @@ from mien.audit.records import FaceCheck, Picture
 from mien.detect import Detector
 from mien.errors import MediaError
 from mien.imaging import enlarge_smoothly, padded, resize, size_for
-from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
+from mien.media.limits import USUAL, Limits
 from mien.progress import SILENT, Progress
 from mien.records import Image
 

@@ -12,7 +12,7 @@ from mien.audit.records import LabelCheck, Picture, WrongLabel
 from mien.dataset import Split
 from mien.errors import DatasetError
 from mien.measure.evaluate import evaluate
-from mien.media.checks import USUAL, Limits
+from mien.media.limits import USUAL, Limits
 from mien.model.session import Session
 from mien.progress import SILENT, Progress
 

@@ -22,8 +22,8 @@ from mien.dataset.fingerprint import TURNS, pixel_key, thumbnail
 from mien.detect import Detector
 from mien.errors import DatasetError, MediaError
 from mien.imaging import to_gray
-from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
+from mien.media.limits import USUAL, Limits
 from mien.model.session import Session
 from mien.progress import SILENT, PartOfProgress, Progress
 

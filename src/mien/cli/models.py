@@ -35,7 +35,7 @@ def verify(
 
     Exit code: 0 all is well, 2 a check failed.
     """
-    from mien.model.verify_apart import verify_apart
+    from mien.model.verify_in_process import verify_apart
 
     loaded = open_bundle(bundle, unsealed)
     print_checks(loaded, verify_apart(loaded, device), as_json=as_json)

@@ -31,7 +31,7 @@ from mien.cli.options import (
 
 if TYPE_CHECKING:
     from mien.detect import Detector
-    from mien.media.checks import Limits
+    from mien.media.limits import Limits
     from mien.model.prior import Prior
 
 MEGAPIXELS, MEGABYTES = 100.0, 500.0
@@ -105,7 +105,7 @@ class LimitOptions:
 
     def limits(self) -> Limits:
         """The limits in pixels and bytes."""
-        from mien.media.checks import Limits
+        from mien.media.limits import Limits
 
         return Limits(round(self.max_pixels * 1e6), round(self.max_bytes * 1e6), self.truncated)
 

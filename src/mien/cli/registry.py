@@ -71,7 +71,7 @@ def add(
     """
     from mien.errors import RegistryError
     from mien.model.bundle import load_bundle
-    from mien.model.verify_apart import verify_apart
+    from mien.model.verify_in_process import verify_apart
     from mien.registry.checks import require_seal
 
     loaded = load_bundle(bundle, unsealed=True)  # `require_seal` says why it is not taken

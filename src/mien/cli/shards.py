@@ -66,8 +66,8 @@ def _refuse_for_engine(options: Mapping[str, object]) -> None:
 
 
 def predict_shards(sources: list[str], out: str | None, job: Job, shards: ShardOptions) -> None:
-    """Score every picture of one source, and say how it went; see `mien.distributed.score`."""
-    from mien.distributed import LocalEngine, RayEngine, score
+    """Score every picture of one source, and say how it went; see `mien.distributed.read_shards`."""
+    from mien.distributed import LocalEngine, RayEngine, read_shards
 
     if out is None:
         raise typer.BadParameter("--engine writes a file a shard; name a folder or an s3:// address with --out")
@@ -78,7 +78,7 @@ def predict_shards(sources: list[str], out: str | None, job: Job, shards: ShardO
     workers = shards.workers or 0
     engine = RayEngine(shards.ray_address, workers) if shards.engine == "ray" else LocalEngine(workers)
     with ProgressBar() as bar:
-        totals = score(sources[0], out, job, engine=engine, column=shards.column, progress=bar, tell=tell)
+        totals = read_shards(sources[0], out, job, engine=engine, column=shards.column, progress=bar, tell=tell)
     failed = f", {totals.failed} failed" if totals.failed else ""
     resumed = f" ({totals.resumed} shards were there before)" if totals.resumed else ""
     say(f"{totals.pictures} pictures, {totals.faces} faces{failed}; {totals.shards} shards{resumed} in {out}", err=True)

@@ -2,35 +2,35 @@
 
 ```python
 from mien.batch import Job
-from mien.distributed import LocalEngine, score
+from mien.distributed import LocalEngine, read_shards
 
-totals = score("s3://photos/2025", "s3://results/2025", Job("default", "yunet"), engine=LocalEngine(8))
+totals = read_shards("s3://photos/2025", "s3://results/2025", Job("default", "yunet"), engine=LocalEngine(8))
 ```
 """
 
 from __future__ import annotations
 
 from mien.distributed.batches import batch_schema, read_batch
-from mien.distributed.engine import Engine, ScoredShard
+from mien.distributed.engine import Engine, FinishedShard
 from mien.distributed.local import LocalEngine
 from mien.distributed.plan import Plan, make_plan
 from mien.distributed.ray_engine import RayEngine
-from mien.distributed.run import Totals, score
-from mien.distributed.shard import score_shard, try_shard
+from mien.distributed.run import Totals, read_shards
+from mien.distributed.shard import read_shard, try_read_shard
 from mien.distributed.work import WorkerRun
 
 __all__ = [
     "Engine",
+    "FinishedShard",
     "LocalEngine",
     "Plan",
     "RayEngine",
-    "ScoredShard",
     "Totals",
     "WorkerRun",
     "batch_schema",
     "make_plan",
     "read_batch",
-    "score",
-    "score_shard",
-    "try_shard",
+    "read_shard",
+    "read_shards",
+    "try_read_shard",
 ]

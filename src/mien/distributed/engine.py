@@ -10,7 +10,7 @@ from mien.distributed.work import WorkerRun
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredShard:
+class FinishedShard:
     """One shard that was scored.
 
     Attributes:
@@ -39,11 +39,11 @@ class ScoredShard:
 class Engine(Protocol):
     """Schedules shards, and nothing else: pictures never pass through it.
 
-    It calls `mien.distributed.shard.try_shard(work, shard)` somewhere, again where a worker was lost, and hands on what
-    that returns. A shard scored twice does no harm: its file is written once.
+    It calls `mien.distributed.shard.try_read_shard(work, shard)` somewhere, again where a worker was lost, and hands
+    on what that returns. A shard read twice does no harm: its file is written once.
     """
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         """Score shards, in any order.
 
         Args:

@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from mien.batch import begin_worker
-from mien.distributed.engine import ScoredShard
-from mien.distributed.shard import KILLS, try_shard
+from mien.distributed.engine import FinishedShard
+from mien.distributed.shard import KILLS, try_read_shard
 from mien.distributed.work import WorkerRun
 from mien.errors import StoreError
 from mien.signals import starting_processes
@@ -29,12 +29,12 @@ class LocalEngine:
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         """See `Engine.map`."""
         coming = iter(shards)
         # A pool for each worker: in a shared one, the death of one process ends all the others.
         free = [_hire() for _ in range(self.workers)]
-        busy: dict[Future[ScoredShard], tuple[ProcessPoolExecutor, int]] = {}
+        busy: dict[Future[FinishedShard], tuple[ProcessPoolExecutor, int]] = {}
         deaths = 0
         try:
             while True:
@@ -68,9 +68,9 @@ class LocalEngine:
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, work: WorkerRun, shard: int) -> Future[ScoredShard]:
+def _submit(pool: ProcessPoolExecutor, work: WorkerRun, shard: int) -> Future[FinishedShard]:
     with starting_processes():
-        return pool.submit(try_shard, work, shard)
+        return pool.submit(try_read_shard, work, shard)
 
 
 def _hire() -> ProcessPoolExecutor:

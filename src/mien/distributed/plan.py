@@ -104,7 +104,7 @@ def make_plan(
     return Plan(work, int(record["shards"]), int(record["keys"]), record)
 
 
-def read_shard(work: WorkerRun, number: int) -> list[PictureKey]:
+def read_shard_keys(work: WorkerRun, number: int) -> list[PictureKey]:
     """The keys of one shard.
 
     Raises:

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mien.distributed.engine import ScoredShard
-from mien.distributed.shard import try_shard
+from mien.distributed.engine import FinishedShard
+from mien.distributed.shard import try_read_shard
 from mien.distributed.work import WorkerRun
 from mien.errors import StoreError
 
@@ -46,14 +46,14 @@ class RayEngine:
         self._address, self._workers = address, workers
         self._ray = _package()
 
-    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[ScoredShard]:
+    def map(self, work: WorkerRun, shards: Iterable[int]) -> Iterator[FinishedShard]:
         """See `Engine.map`."""
         ray = self._ray
         started = not ray.is_initialized()
         if started:
             self._start()
         # Without end: a lost machine is no fault of the shard. One that kills its worker is taken apart (see `shard`).
-        task = ray.remote(num_cpus=1, max_retries=-1)(_score)
+        task = ray.remote(num_cpus=1, max_retries=-1)(_read)
         coming = iter(shards)
         pending: list[Any] = []
         try:
@@ -96,10 +96,10 @@ class RayEngine:
             ) from error
 
 
-def _score(work: WorkerRun, shard: int, folder: str) -> ScoredShard:
+def _read(work: WorkerRun, shard: int, folder: str) -> FinishedShard:
     with suppress(OSError):
         os.chdir(folder)  # paths of a source may be relative; a worker of Ray need not begin where the driver is
-    return try_shard(work, shard)
+    return try_read_shard(work, shard)
 
 
 def _package() -> Any:

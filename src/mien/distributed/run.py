@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mien._version import __version__
 from mien.batch import Job
-from mien.distributed.engine import Engine, ScoredShard
+from mien.distributed.engine import Engine, FinishedShard
 from mien.distributed.local import LocalEngine
 from mien.distributed.plan import SHARD_KEYS, Plan, make_plan
 from mien.distributed.shard import ROWS, done_of, rows_name
@@ -34,7 +34,7 @@ class Totals:
 
     Attributes:
         shards: finished ones.
-        pictures, faces, failed, rows: in them; see `ScoredShard`.
+        pictures, faces, failed, rows: in them; see `FinishedShard`.
         seconds: that workers spent, added up; of this call.
         bytes_read: of pictures, from object stores; of this call.
         resumed: shards that were finished before this call.
@@ -49,7 +49,7 @@ class Totals:
     bytes_read: int = 0
     resumed: int = 0
 
-    def add(self, done: ScoredShard) -> None:
+    def add(self, done: FinishedShard) -> None:
         """Count a finished shard."""
         self.shards += 1
         self.pictures += done.pictures
@@ -60,7 +60,7 @@ class Totals:
         self.bytes_read += done.bytes_read
 
 
-def score(
+def read_shards(
     source: str,
     out: str,
     job: Job,
@@ -92,7 +92,7 @@ def score(
     """
     plan = make_plan(source, out, job, column=column, shard_keys=shard_keys, progress=progress)
     store = open_store(plan.work.out)
-    totals, hashes = Totals(), dict[int, ScoredShard]()
+    totals, hashes = Totals(), dict[int, FinishedShard]()
     for done in _finished(store, plan):
         totals.add(done)
         hashes[done.shard] = done
@@ -142,12 +142,12 @@ class _Speed:
         self._progress.update("reading", min(read, self._plan.keys), self._plan.keys, note)
 
 
-def _finished(store: Store, plan: Plan) -> Iterator[ScoredShard]:
+def _finished(store: Store, plan: Plan) -> Iterator[FinishedShard]:
     """The shards whose files are there, each file looked into."""
     names = (name.removesuffix(".parquet") for name in store.names(ROWS) if name.endswith(".parquet"))
     numbers = sorted(int(name) for name in names if name.isdigit() and int(name) < plan.shards)
 
-    def look(number: int) -> ScoredShard:
+    def look(number: int) -> FinishedShard:
         try:
             return done_of(number, store.read(rows_name(number)))
         except (ValueError, FileNotFoundError, KeyError) as error:
@@ -160,7 +160,7 @@ def _finished(store: Store, plan: Plan) -> Iterator[ScoredShard]:
         yield from pool.map(look, numbers)
 
 
-def _finish(store: Store, plan: Plan, totals: Totals, shards: dict[int, ScoredShard]) -> None:
+def _finish(store: Store, plan: Plan, totals: Totals, shards: dict[int, FinishedShard]) -> None:
     lines = "".join(f"{shards[number].sha256}\n" for number in range(plan.shards))
     about = {
         "mien": __version__,

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from mien.batch import Job
-from mien.distributed.engine import ScoredShard
-from mien.distributed.plan import read_shard, shard_name
+from mien.distributed.engine import FinishedShard
+from mien.distributed.plan import read_shard_keys, shard_name
 from mien.distributed.sources import PictureKey
 from mien.distributed.stores import BadAddress, is_url, open_store, split_url, too_large
 from mien.distributed.work import MAX_PICTURE_BYTES, WorkerRun, recognizer_of
@@ -55,15 +55,15 @@ def rows_name(shard: int) -> str:
     return f"{ROWS}/{shard_name(shard)}.parquet"
 
 
-def try_shard(work: WorkerRun, shard: int) -> ScoredShard:
+def try_read_shard(work: WorkerRun, shard: int) -> FinishedShard:
     """Score a shard; where that fails for a reason that may pass, say so instead of raising."""
     try:
-        return score_shard(work, shard)
+        return read_shard(work, shard)
     except MienError as error:
-        return ScoredShard(shard, error=str(error))
+        return FinishedShard(shard, error=str(error))
 
 
-def score_shard(work: WorkerRun, shard: int) -> ScoredShard:
+def read_shard(work: WorkerRun, shard: int) -> FinishedShard:
     """Read every picture of a shard, and write its rows.
 
     Args:
@@ -78,10 +78,10 @@ def score_shard(work: WorkerRun, shard: int) -> ScoredShard:
     store, folder = open_store(work.out), f"{ATTEMPTS}/{shard_name(shard)}"
     lost = list(store.names(folder))
     store.create(attempt := f"{folder}/{secrets.token_hex(6)}", b"")
-    keys = read_shard(work, shard)
+    keys = read_shard_keys(work, shard)
     fetched = _FetchedBytes()
     if len(lost) >= KILLS:
-        from mien.distributed.one_by_one import read_one_by_one
+        from mien.distributed.isolate import read_one_by_one
 
         results = read_one_by_one(work, keys)
         recognizer = recognizer_of(work)
@@ -97,7 +97,7 @@ def score_shard(work: WorkerRun, shard: int) -> ScoredShard:
     return done_of(shard, data, seconds=time.perf_counter() - started, bytes_read=fetched.bytes)
 
 
-def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) -> ScoredShard:
+def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) -> FinishedShard:
     """What a shard's file says about itself.
 
     Raises:
@@ -111,7 +111,7 @@ def done_of(shard: int, data: bytes, seconds: float = 0.0, bytes_read: int = 0) 
         raise ValueError("no counts of mien's in the file")
     pictures, faces, failed = (int(counts[name]) for name in ("pictures", "faces", "failed"))
     sha256 = hashlib.sha256(data).hexdigest()
-    return ScoredShard(shard, pictures, faces, failed, int(footer.num_rows), sha256, seconds, bytes_read)
+    return FinishedShard(shard, pictures, faces, failed, int(footer.num_rows), sha256, seconds, bytes_read)
 
 
 def read_keys(

@@ -15,7 +15,7 @@ from mien.measure.evaluate import Evaluation, evaluate
 from mien.measure.intervals import RESAMPLES
 from mien.measure.metrics import Truth
 from mien.measure.significance import Difference, difference, joint_table
-from mien.media.checks import USUAL, Limits
+from mien.media.limits import USUAL, Limits
 from mien.model.bundle import Bundle
 from mien.model.manifest import Answer
 from mien.model.prior import Prior

@@ -21,8 +21,8 @@ from mien.measure.human_scale import HumanScale, human_scale
 from mien.measure.intervals import RESAMPLES, Estimate, wilson
 from mien.measure.metrics import Probabilities, Truth, restrict
 from mien.measure.scores import Scores, score
-from mien.media.checks import USUAL, Limits
 from mien.media.image import read_image
+from mien.media.limits import USUAL, Limits
 from mien.model.bundle import Bundle
 from mien.model.classify import BATCH
 from mien.model.crop import Crops

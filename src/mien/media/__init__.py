@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mien.media.checks import MAX_PIXELS, Limits
 from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mien.media.image import decode, read_image
+from mien.media.limits import MAX_PIXELS, Limits
 from mien.media.sources import MEDIA_SUFFIXES, Item, item_bytes, list_items, open_sources, read_item
 from mien.media.video import WHOLE, Clip, read_video
 

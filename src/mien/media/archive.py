@@ -26,10 +26,10 @@ from mien.media.archive_members import (
     replaced,
     suffix_of,
 )
-from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted
 from mien.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from mien.media.image import Reduction, decode
+from mien.media.limits import USUAL, Limits
 from mien.media.tarball import Unpacked, cut_out, list_tar, unpacker, walk_tar
 from mien.media.video import WHOLE, Clip
 from mien.records import Failure, Frame

@@ -15,7 +15,8 @@ from PIL import Image as PillowImage
 from PIL import ImageFile, UnidentifiedImageError
 
 from mien.errors import MediaError, reason
-from mien.media.checks import (
+from mien.media.formats import is_heif, looks_like
+from mien.media.limits import (
     ANIMATION_PIXELS,
     HIGHEST_PIXELS,
     MAX_BYTES,
@@ -27,7 +28,6 @@ from mien.media.checks import (
     jpeg_limit,
     pixel_limit,
 )
-from mien.media.formats import is_heif, looks_like
 from mien.media.pixels import decode_deep, deep_image, float_tiff_size, is_deep_color, to_bgr, turns
 from mien.media.tiff_errors import strict_tiff
 from mien.records import Frame, Image, Reduced

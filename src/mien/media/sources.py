@@ -16,10 +16,10 @@ from mien.errors import MediaError, reason
 from mien.media import stream_address as addresses
 from mien.media.archive import is_archive, list_archive, member_bytes, read_member
 from mien.media.archive_members import Member
-from mien.media.checks import USUAL, Limits
 from mien.media.folder_walk import counted, find_media, kind_by_name_or_content
 from mien.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of_file
 from mien.media.image import Reduction, decode, read_bytes, read_image
+from mien.media.limits import USUAL, Limits
 from mien.media.stream_reader import read_live
 from mien.media.video import WHOLE, Clip, read_video
 from mien.records import Failure, Frame

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from mien.errors import MediaError
-from mien.media.checks import MAX_PIXELS
 from mien.media.connection import Connect, Connection, ConnectionLost
 from mien.media.frame_thread import FrameThread
+from mien.media.limits import MAX_PIXELS
 from mien.media.stream_address import is_camera, shown
 from mien.media.timestamps import Timeline
 from mien.media.video import AHEAD, WHOLE, Clip, FrameTimes

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MediaError, reason
-from mien.media.checks import MAX_PIXELS
 from mien.media.frame_thread import FrameThread, never
+from mien.media.limits import MAX_PIXELS
 from mien.media.timestamps import Timeline
 from mien.records import Failure, Frame, Image
 

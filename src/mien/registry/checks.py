@@ -10,7 +10,7 @@ from mien.detect import Detector
 from mien.errors import MienError, RegistryError
 from mien.model.bundle import Bundle
 from mien.model.session import Session
-from mien.model.verify_apart import verify_once
+from mien.model.verify_in_process import verify_once
 
 
 @dataclass(frozen=True, slots=True)

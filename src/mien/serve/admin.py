@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mien.errors import MienError, RegistryError
 from mien.model.bundle import Bundle, read_bundle
-from mien.model.verify_apart import verify_once
+from mien.model.verify_in_process import verify_once
 from mien.serve.bodies import parse_json, read_body
 from mien.serve.problems import RequestProblem
 from mien.serve.routes import about_slot

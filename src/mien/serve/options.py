@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import ServeError
-from mien.media.checks import MAX_PIXELS
+from mien.media.limits import MAX_PIXELS
 from mien.model.prior import TRAINING
 
 MAX_PICTURES = 16

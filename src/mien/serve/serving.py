@@ -13,7 +13,7 @@ from mien.model.bundle import Bundle
 from mien.model.manifest import Answer, Manifest
 from mien.model.prior import Prior
 from mien.model.verify import Check, verify_bundle
-from mien.model.verify_apart import verify_once
+from mien.model.verify_in_process import verify_once
 from mien.pipeline import Recognizer
 from mien.serve.read_options import ReadOptions
 from mien.serve.reader import DetectorChoice, Reader

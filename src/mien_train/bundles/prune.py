@@ -14,7 +14,7 @@ from mien_train.data.packs import TrainingData
 from mien_train.data.tensors import input_spec, normalize, output_columns, to_tensor
 from mien_train.networks.initial import network_of
 from mien_train.networks.narrow import narrowed
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import Recipe, parse_recipe
 from mien_train.run.folder import save_state
 from mien_train.run.trainer import spread_over

@@ -114,7 +114,7 @@ def to_onnx_checked(deployed: DeployedNetwork, spec: InputSpec) -> bytes:
                 reasons.append(difference)
                 continue
             return graph
-        except Exception as error:  # converters raise whatever the student's code drives them into
+        except Exception as error:  # converters raise whatever the user's code drives them into
             reasons.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
     raise TrainingError(
         "this network cannot be converted to ONNX: expected a forward() that computes with tensors alone, for any "

@@ -37,7 +37,7 @@ from mien.model.verify import Check
 from mien.records import Image
 from mien_train.data.packs import pack
 from mien_train.data.tensors import normalize, predict_logits
-from mien_train.networks.student_network import StudentOptions, open_student
+from mien_train.networks.custom_network import CustomOptions, open_custom_network
 from mien_train.run.finished_run import open_run
 
 SAMPLES = 200
@@ -52,7 +52,7 @@ class _Source:
 
     `crops` is uint8 `[N, H, W, C]`, what the network was shown of the N samples. `saw` tells whether pixels decoded now
     (uint8 `[H, W, 3]` BGR) are those of sample i that training saw. The first K outputs of `network` are the logits.
-    `scaled` gives what the first layer sees of pixels in 0..1; with `own_code`, the network is a student's and may do
+    `scaled` gives what the first layer sees of pixels in 0..1; with `own_code`, the network is a user's and may do
     more before that.
     """
 
@@ -67,16 +67,16 @@ class _Source:
 
 
 def trace(
-    bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES, told: StudentOptions | None = None
+    bundle: Bundle, against: Path, split: Split, samples: int = SAMPLES, told: CustomOptions | None = None
 ) -> tuple[Check, ...]:
-    """Compare a bundle with the run folder, or the student's weights, that it was made of.
+    """Compare a bundle with the run folder, or the user's weights, that it was made of.
 
     Args:
         bundle: the model.
         against: a run folder of `mien train`, or the SI100B course's `face_expression.pth`.
         split: labeled pictures, each one a face; `samples` of them, spread evenly, are traced.
         samples: how many.
-        told: what is known of a student's weights; the classes are the bundle's.
+        told: what is known of a user's weights; the classes are the bundle's.
 
     Returns:
         one check a stage; `passed` is None where an earlier difference makes it senseless.
@@ -88,7 +88,7 @@ def trace(
     if against.is_dir():
         source = _of_run(against, split, samples)
     else:
-        source = _of_weights(against, bundle, split, samples, told or StudentOptions())
+        source = _of_weights(against, bundle, split, samples, told or CustomOptions())
     images = [next(read_image(sample.path)).pixels for sample in source.samples]
     checks = [_classes(bundle, source), _pixels(source, images), _crop(bundle, source, images)]
     if _shape(bundle.manifest.input) != _shape(source.spec) or len(_label_classes(bundle)) != len(source.classes):
@@ -111,9 +111,9 @@ def _of_run(folder: Path, split: Split, samples: int) -> _Source:
     )
 
 
-def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: StudentOptions) -> _Source:
-    """A student's weights bring no record of what they saw: Pillow's own reading of the file stands for it."""
-    student = open_student(path, replace(told, classes=told.classes or _label_classes(bundle)))
+def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: CustomOptions) -> _Source:
+    """A user's weights bring no record of what they saw: Pillow's own reading of the file stands for it."""
+    custom = open_custom_network(path, replace(told, classes=told.classes or _label_classes(bundle)))
     kept: list[Sample] = []
     crops: list[Crops] = []
     failed = ""
@@ -124,7 +124,7 @@ def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: St
             failed = failed or str(error)
             continue
         kept.append(split.samples[row])
-        crops.append(cut(image, [whole_face(image)], CropSpec(), student.input))
+        crops.append(cut(image, [whole_face(image)], CropSpec(), custom.input))
     if not kept:
         raise DatasetError(f"{split.root}: none of the pictures can be read; the first: {failed}")
 
@@ -132,13 +132,13 @@ def _of_weights(path: Path, bundle: Bundle, split: Split, samples: int, told: St
         with PillowImage.open(kept[i].path) as picture:
             return np.array_equal(np.asarray(picture.convert("RGB"))[..., ::-1], image)
 
-    mean, std = (torch.tensor(student.recipe[k]).view(-1, 1, 1) for k in ("mean", "std"))
+    mean, std = (torch.tensor(custom.recipe[k]).view(-1, 1, 1) for k in ("mean", "std"))
 
     def scaled(pixels: Tensor) -> Tensor:
         return (pixels - mean) / std
 
     return _Source(
-        student.classes, student.network, student.input, tuple(kept), np.concatenate(crops), saw, scaled,
+        custom.classes, custom.network, custom.input, tuple(kept), np.concatenate(crops), saw, scaled,
         own_code=bool(told.module),
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def _tensor(bundle: Bundle, source: _Source) -> Check:
     expected = source.scaled(torch.from_numpy(source.crops).permute(0, 3, 1, 2).float() / 255).numpy()
     same = found.shape == expected.shape and float(np.abs(found - expected).max()) <= TENSOR_TOLERANCE
     if source.own_code and not same:
-        return Check("tensor", None, "the student's own code works on the pictures before its first layer")
+        return Check("tensor", None, "the user's own code works on the pictures before its first layer")
     if found.shape != expected.shape:
         return Check("tensor", False, f"the first layer sees {list(found.shape)}; in training {list(expected.shape)}")
     worst = float(np.abs(found - expected).max())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mien.model.prior import Prior
     from mien_train.bundles.export_run import Exported
     from mien_train.bundles.plain_onnx import PlainFormat
-    from mien_train.networks.student_network import StudentOptions
+    from mien_train.networks.custom_network import CustomOptions
 
 EXAMPLES = """Examples:
 
@@ -135,7 +135,7 @@ def export(
     run: Annotated[
         Path,
         typer.Argument(
-            help="Run folder of `mien train`; weights alone, a student's .pth file; or a model for another program.",
+            help="Run folder of `mien train`; weights alone, your own .pth file; or a model for another program.",
             callback=registered_path,
         ),
     ],
@@ -234,11 +234,11 @@ def _format_of_options(plain: PlainOptions, weights: WeightOptions, prior: Prior
     )
 
 
-def student_options(given: WeightOptions) -> StudentOptions:
+def custom_options(given: WeightOptions) -> CustomOptions:
     """The options as training takes them."""
-    from mien_train.networks.student_network import StudentOptions
+    from mien_train.networks.custom_network import CustomOptions
 
-    return StudentOptions(
+    return CustomOptions(
         network=given.network,
         module=given.module,
         classes=names(given.classes),
@@ -252,10 +252,10 @@ def student_options(given: WeightOptions) -> StudentOptions:
 def write_bundle_of(weights: Path, out: Path, options: WeightOptions, data_classes: tuple[str, ...]) -> None:
     """Write a bundle of PyTorch weights for a command that takes bundles; what was assumed goes to stderr."""
     with named_extra():
-        from mien_train.bundles.student_weights import export_weights
+        from mien_train.bundles.custom_weights import export_weights
         from mien_train.bundles.to_onnx import TIME
 
-        told = student_options(options)
+        told = custom_options(options)
     told = replace(told, classes=told.classes or data_classes)
     # The same weights give the same bundle each time: `mien predict --resume` looks whether the model changed.
     written = weights.stat().st_mtime if weights.exists() else 0.0
@@ -269,9 +269,9 @@ def _export_weights(
     path: Path, out: Path, data: Path | None, about: ManifestOptions, weights: WeightOptions, overwrite: bool
 ) -> Exported:
     with named_extra():
-        from mien_train.bundles.student_weights import export_weights
+        from mien_train.bundles.custom_weights import export_weights
 
-        told = student_options(weights)
+        told = custom_options(weights)
     with ProgressBar() as bar:
         return export_weights(
             path,

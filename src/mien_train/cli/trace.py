@@ -11,14 +11,14 @@ from mien.cli.models import BundleArgument, print_checks
 from mien.cli.option_groups import Without, with_groups
 from mien.cli.options import SplitOption, UnsealedOption, labeled_data, open_bundle
 from mien.cli.weight_options import WeightOptions
-from mien_train.cli.export import student_options
+from mien_train.cli.export import custom_options
 from mien_train.cli.extras import named_extra
 
 EXAMPLES = """Examples:
 
 mien trace my_model.onnx runs/first --data data/fer2013
 
-mien trace student.onnx face_expression.pth --data images"""
+mien trace custom.onnx face_expression.pth --data images"""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def trace(
     bundle: BundleArgument,
-    origin: Annotated[Path, typer.Argument(help="The run folder, or the student's .pth file, it was made of.")],
+    origin: Annotated[Path, typer.Argument(help="The run folder, or the user's .pth file, it was made of.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -49,12 +49,12 @@ def trace(
     Exit code: 0 all stages agree, 2 one differs.
     """
     from mien.dataset import open_dataset
-    from mien.model.verify_apart import verify_apart
+    from mien.model.verify_in_process import verify_apart
 
     with named_extra():
         from mien_train.bundles.trace import trace as trace_bundle
 
-        told = student_options(weights)
+        told = custom_options(weights)
 
     loaded = open_bundle(bundle, unsealed)
     checks = verify_apart(loaded) + trace_bundle(loaded, origin, open_dataset(data, split), samples, told)

@@ -15,7 +15,7 @@ from mien.cli.output import say
 from mien.cli.progress import ProgressBar
 from mien.cli.weight_options import WeightOptions
 from mien.errors import DatasetError
-from mien_train.cli.export import student_options
+from mien_train.cli.export import custom_options
 from mien_train.cli.extras import named_extra
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TrainingOptions:
         Path | None,
         typer.Option(
             "--init",
-            help="Start from these weights: a run's weights.pt, a student's .pth, a bundle, a bundled model's name, or "
+            help="Start from these weights: a run's weights.pt, your own .pth, a bundle, a bundled model's name, or "
             "dlib's face recognition network (.dat). NAME@3 and NAME@production are of the registry. From a wider "
             "network in a bundle, the channels that count most are taken.",
             callback=registered_path,
@@ -103,12 +103,12 @@ def train(
     check_training_data(data)
     training.check()
     with named_extra():
-        from mien_train.run.train import choose_recipe, continue_student, run
+        from mien_train.run.train import choose_recipe, continue_custom, run
 
     recipe = choose_recipe(training.recipe, {"epochs": training.epochs, "seed": training.seed})
     initial = training.initial
     if initial and initial.suffix == ".pth":
-        recipe = continue_student(recipe, initial, student_options(weights))
+        recipe = continue_custom(recipe, initial, custom_options(weights))
     elif any(astuple(weights)):
         raise typer.BadParameter("--network, --module, --size, --color, --mean and --std go with --init WEIGHTS.pth")
     first = os.environ.get("RANK", "0") == "0"  # torchrun starts several; one of them speaks

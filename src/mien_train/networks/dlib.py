@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import TrainingError, reason
-from mien_train.networks.networks import ResNet
+from mien_train.networks.resnet import ResNet
 
 WIDTHS, BLOCKS = (32, 64, 128, 256), (3, 4, 3, 3)
 """Its stages (http://dlib.net/dnn_face_recognition_ex.cpp.html), but for a last block that halves once more."""

@@ -23,7 +23,7 @@ from mien_train.networks.dlib import dlib_tensors
 from mien_train.networks.emotion_net import EmotionNet, with_our_names
 from mien_train.networks.modules import Rescaled
 from mien_train.networks.narrow import fits_into, narrowed
-from mien_train.networks.networks import ResNet, build_network
+from mien_train.networks.resnet import ResNet, build_network
 from mien_train.networks.state_dict import load_checked, read_state_dict
 from mien_train.networks.tensor_file import read_tensors
 from mien_train.recipe import NetworkRecipe, parse_recipe
@@ -31,7 +31,7 @@ from mien_train.recipe import NetworkRecipe, parse_recipe
 _log = logging.getLogger("mien")
 
 FILES = (".pt", ".pth", ".dat", ".npz")
-"""How the names of files end that are not bundles: a run's weights, a student's, dlib's, stored soft targets."""
+"""How the names of files end that are not bundles: a run's weights, a user's, dlib's, stored soft targets."""
 
 ENDS = ("stem", "head")
 """Parts that may differ from those of the weights (another resolution, other classes); they keep fresh weights then."""
@@ -62,7 +62,7 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
 
     Args:
         network: of the same shape as the one the weights come from, but for its `ENDS`; or a bundle's, but narrower.
-        source: a run's `weights.pt` or `checkpoint.pt`, a student's `.pth`, a bundle (`.onnx`, or the name of a bundled
+        source: a run's `weights.pt` or `checkpoint.pt`, a user's `.pth`, a bundle (`.onnx`, or the name of a bundled
             model), or dlib's `.dat`.
         images: float `[N, C, H, W]`, normalized: pictures to take the normalizations' statistics from.
 
@@ -78,7 +78,7 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
             fresh = _fresh_ends(network, state)
             network.load_state_dict(state | fresh)
         elif source.suffix == ".pth":
-            fresh = _load_student(network, source)
+            fresh = _load_custom(network, source)
         elif source.suffix == ".dat":
             if not isinstance(network, ResNet):
                 raise TrainingError(f"{source}: dlib's network; expected a recipe with network.name = 'resnet'")
@@ -101,8 +101,8 @@ def load_initial(network: nn.Module, source: Path, images: Tensor) -> None:
         _log.warning("%s: %s of another shape than this network's; learned afresh", source, " and ".join(_parts(fresh)))
 
 
-def _load_student(network: nn.Module, source: Path) -> dict[str, Tensor]:
-    """Load a student's weights; the tensors of the last layer that keep fresh ones, for other classes."""
+def _load_custom(network: nn.Module, source: Path) -> dict[str, Tensor]:
+    """Load a user's weights; the tensors of the last layer that keep fresh ones, for other classes."""
     state = read_state_dict(source)
     target = network.network if isinstance(network, Rescaled) else network
     if isinstance(target, EmotionNet):

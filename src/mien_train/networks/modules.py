@@ -36,7 +36,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Rescaled(nn.Module):
-    """A student's network, given pictures as its own code gives them: scaled so, and laid out as `[N, C, H, W]`.
+    """A user's network, given pictures as its own code gives them: scaled so, and laid out as `[N, C, H, W]`.
 
     Pictures in -1..1 come in. Their memory may be laid out by channel last, for which `x.view(len(x), -1)` fails.
     """

@@ -12,7 +12,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from mien_train.networks.networks import ResidualBlock, ResNet, SqueezeExcitation
+from mien_train.networks.resnet import ResidualBlock, ResNet, SqueezeExcitation
 from mien_train.recipe import NetworkRecipe
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from mien.errors import TrainingError
 from mien.model.manifest import InputSpec
 from mien_train.data.tensors import input_spec, output_columns
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.networks.state_dict import load_checked
 from mien_train.networks.tensor_file import read_tensors
 from mien_train.recipe import Recipe, parse_recipe
@@ -34,7 +34,7 @@ def open_run(folder: Path, module: str = "") -> FinishedRun:
 
     Args:
         folder: of the run.
-        module: the code that makes its network, if that is a student's. It runs only when it is named here too.
+        module: the code that makes its network, if that is a user's. It runs only when it is named here too.
 
     Raises:
         TrainingError: not a run folder, or the run is not finished.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mien.progress import SILENT, Progress
-from mien_train.networks.student_network import StudentOptions, student_recipe
+from mien_train.networks.custom_network import CustomOptions, custom_recipe
 from mien_train.recipe import Recipe, load_recipe, parse_recipe
 from mien_train.run.curves import draw_curves
 from mien_train.run.events import EventLog
@@ -32,12 +32,12 @@ def choose_recipe(path: Path | None, changes: dict[str, Any]) -> Recipe:
     return parse_recipe({**recipe.model_dump(), **given}, str(path or "recipe"))
 
 
-def continue_student(recipe: Recipe, weights: Path, told: StudentOptions) -> Recipe:
-    """`recipe` for the network that a student's weights belong to: its shape, color and size are theirs.
+def continue_custom(recipe: Recipe, weights: Path, told: CustomOptions) -> Recipe:
+    """`recipe` for the network that a user's weights belong to: its shape, color and size are theirs.
 
     Args:
         recipe: how to train. If it names a network of its own choice other than `resnet`, that stays.
-        weights: a student's `.pth`.
+        weights: a user's `.pth`.
         told: the code that makes the network, and how pictures are prepared.
 
     Raises:
@@ -45,7 +45,7 @@ def continue_student(recipe: Recipe, weights: Path, told: StudentOptions) -> Rec
     """
     if recipe.network.name != "resnet":
         return recipe
-    student = student_recipe(weights, told)
+    student = custom_recipe(weights, told)
     return parse_recipe({**recipe.model_dump(), **student}, str(weights))
 
 

@@ -32,7 +32,7 @@ from mien_train.data.tensors import (
     to_tensor,
 )
 from mien_train.networks.initial import load_initial
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.recipe import Recipe
 from mien_train.run.distillation import TeacherPanel
 from mien_train.run.folder import CHECKPOINT, Epoch, read_checkpoint, save_state, write_history
@@ -101,7 +101,7 @@ class Trainer:
             recipe.network, spec.channels, output_columns(recipe, len(data.train.classes)), recipe.size
         )
         check_sides(network, recipe, spec.channels)
-        # A student's own code may count on the plain layout: x.view(len(x), -1).
+        # A user's own code may count on the plain layout: x.view(len(x), -1).
         layout = torch.contiguous_format if recipe.network.name == "module" else torch.channels_last
         self.network = network.to(group.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         if initial:

@@ -22,12 +22,12 @@ from mien.errors import TrainingError
 from mien.model.bundle import load_bundle
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
-from mien_train.bundles.student_weights import export_weights
+from mien_train.bundles.custom_weights import export_weights
+from mien_train.networks.custom_module import make_custom_network
+from mien_train.networks.custom_network import CustomOptions, open_custom_network
 from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape, course_kernels, load_emotion_net
-from mien_train.networks.networks import build_network
+from mien_train.networks.resnet import build_network
 from mien_train.networks.state_dict import read_state_dict
-from mien_train.networks.student_module import make_student_network
-from mien_train.networks.student_network import StudentOptions, open_student
 from mien_train.recipe import parse_recipe
 from mien_train.run.finished_run import open_run
 
@@ -189,10 +189,10 @@ def test_a_student_s_network_becomes_a_bundle_that_agrees_with_it(
     mien: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
     torch.manual_seed(0)
-    network = make_student_network(f"{code}:{name}", 3)
+    network = make_custom_network(f"{code}:{name}", 3)
     train(network, data, size, channels, epochs=1 if name == "Direct" else 6)
     torch.save(network.state_dict(), tmp_path / "student.pth")
-    told = StudentOptions(**{"module": f"{code}:{name}", **options})  # type: ignore[arg-type]
+    told = CustomOptions(**{"module": f"{code}:{name}", **options})  # type: ignore[arg-type]
     out = tmp_path / "student.onnx"
     bundle = export_weights(tmp_path / "student.pth", out, told, data_root=data).bundle
 
@@ -236,7 +236,7 @@ def test_the_sizes_of_the_course_s_network_stand_in_its_weights(widths: list[int
 def refused(state: object, tmp_path: Path, **told: object) -> str:
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(TrainingError) as info:
-        open_student(tmp_path / "w.pth", StudentOptions(**{"classes": CLASSES, "network": "si100b", **told}))  # type: ignore[arg-type]
+        open_custom_network(tmp_path / "w.pth", CustomOptions(**{"classes": CLASSES, "network": "si100b", **told}))  # type: ignore[arg-type]
     return str(info.value)
 
 
@@ -274,7 +274,7 @@ def test_wrapped_halved_and_nested_weights_are_taken(tmp_path: Path):
         {"epoch": 3, "optimizer": {"lr": 1}, "model_state_dict": good},
     ):
         torch.save(state, tmp_path / "w.pth")
-        network = open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES)).network
+        network = open_custom_network(tmp_path / "w.pth", CustomOptions(classes=CLASSES)).network
         found = network.state_dict()
         assert list(found) == list(good)
         torch.testing.assert_close(found["fc3.weight"], good["fc3.weight"], atol=1e-3, rtol=1e-3)
@@ -313,12 +313,12 @@ def test_code_that_makes_no_such_network_is_refused(name: str, message: str, cod
     if not state:  # networks without weights
         torch.save({"x": torch.zeros(1)}, tmp_path / "w.pth")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mien_train.networks.student_network.read_state_dict", lambda path: {})
+            patch.setattr("mien_train.networks.custom_network.read_state_dict", lambda path: {})
             with pytest.raises(TrainingError, match=message):
-                open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES, module=f"{code}:{name}"))
+                open_custom_network(tmp_path / "w.pth", CustomOptions(classes=CLASSES, module=f"{code}:{name}"))
         return
     with pytest.raises(TrainingError, match=message):
-        open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES, module=f"{code}:{name}"))
+        open_custom_network(tmp_path / "w.pth", CustomOptions(classes=CLASSES, module=f"{code}:{name}"))
 
 
 def test_code_that_cannot_be_imported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -335,7 +335,7 @@ def test_code_that_cannot_be_imported_is_refused(tmp_path: Path, monkeypatch: py
         ("no_such_package.deep:Net", "No module named"),
     ):
         with pytest.raises(TrainingError, match=message):
-            make_student_network(address, 3)
+            make_custom_network(address, 3)
 
 
 def test_a_file_is_imported_as_part_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -349,7 +349,7 @@ def test_a_file_is_imported_as_part_of_its_package(tmp_path: Path, monkeypatch: 
             "from torch import nn\nfrom .sizes import WIDTH\nimport lab_net.sizes\n"
             "def make(printtoggle): print('made'); return nn.Linear(WIDTH, 3)\n"
         )
-        network = make_student_network(f"{name}/lab_net/classify.py:make", 3)
+        network = make_custom_network(f"{name}/lab_net/classify.py:make", 3)
         assert network.in_features == width  # type: ignore[union-attr]
     assert str(tmp_path / "second") not in sys.path
     for name in [n for n in sys.modules if n.split(".")[0] == "lab_net"]:
@@ -366,15 +366,15 @@ def test_the_transform_of_the_code_gives_the_preprocessing(tmp_path: Path, monke
         "transform = {'training': None, 'evaluate': Compose()}\n"
         "Net = lambda: nn.Sequential(nn.Conv2d(3, 3, 24), nn.Flatten())\n"
     )
-    network = make_student_network(f"{tmp_path}/scaled_net.py:Net", 3)
+    network = make_custom_network(f"{tmp_path}/scaled_net.py:Net", 3)
     torch.save(network.state_dict(), tmp_path / "w.pth")
     module = f"{tmp_path}/scaled_net.py:Net"
-    student = open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES, module=module))
+    student = open_custom_network(tmp_path / "w.pth", CustomOptions(classes=CLASSES, module=module))
     assert (student.input.height, student.input.width) == (24, 24)
     assert (student.recipe["mean"], student.recipe["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
     assert "from the code's transform" in student.notes[0]
     with pytest.raises(TrainingError, match=r"cannot take 1 pictures of 3 x 20 x 20 .*it takes 24 x 24"):
-        open_student(tmp_path / "w.pth", StudentOptions(classes=CLASSES, module=module, size=(20, 20)))
+        open_custom_network(tmp_path / "w.pth", CustomOptions(classes=CLASSES, module=module, size=(20, 20)))
     del sys.modules["scaled_net"]
 
 
@@ -383,7 +383,7 @@ def test_the_command_takes_code_and_says_what_it_assumed(
     recwarn: pytest.WarningsRecorder,
 ):  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    network = make_student_network(f"{code}:makeDepthwise", 3)
+    network = make_custom_network(f"{code}:makeDepthwise", 3)
     torch.save(network.state_dict(), "w.pth")
     module = f"{os.path.relpath(code)}:makeDepthwise"
     done, out, error = mien("export", "w.pth", "--module", module, "--data", data, "--size", "48", "--out", "s.onnx")
@@ -407,7 +407,7 @@ def test_evaluate_and_predict_take_the_weights_themselves(
     code: Path, data: Path, tmp_path: Path, mien: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    torch.save(make_student_network(f"{code}:makeDepthwise", 3).state_dict(), "w.pth")
+    torch.save(make_custom_network(f"{code}:makeDepthwise", 3).state_dict(), "w.pth")
     told = ("--model", "w.pth", "--module", f"{code}:makeDepthwise")
     done, out, error = mien("evaluate", data, *told, "--no-repeats", "--html", "page.html")
     assert done == 0
@@ -459,7 +459,7 @@ def test_training_goes_on_from_a_student_s_weights(
 ):  # fmt: skip
     monkeypatch.chdir(tmp_path)
     name = "makeDepthwise" if own_code else "Normalized"
-    network = make_student_network(f"{code}:{name}", 3)
+    network = make_custom_network(f"{code}:{name}", 3)
     torch.save(network.state_dict(), "w.pth")
     Path("few.toml").write_text(
         "epochs = 1\nbatch_size = 14\nlearning_rate = 1e-9\nweight_decay = 0.0\nema_decay = 0.0\n"

@@ -45,7 +45,7 @@ def read_one_by_one(work: WorkerRun, keys: Sequence[PictureKey]) -> Iterator[Fra
 def _child(work: WorkerRun, keys: Sequence[PictureKey]) -> Iterator[Results]:
     """Results of one picture after the other, as far as the process lives."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "mien.distributed.one_by_one"]
+    command = [sys.executable, "-m", "mien.distributed.isolate"]
     with starting_processes():
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     with process:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import TrainingError
+from mien_train.networks.custom_module import make_custom_network
 from mien_train.networks.emotion_net import EmotionNet, EmotionNetShape, course_kernels
 from mien_train.networks.modules import ImageNormalization, Rescaled, SqueezeExcitation
-from mien_train.networks.student_module import make_student_network
 from mien_train.recipe import NetworkRecipe
 
 STEMS = {"full": (3, 1, 1), "pool": (3, 1, 1), "wide": (5, 1, 2), "stride": (4, 2, 1)}
@@ -23,7 +23,7 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
         TrainingError: the network cannot take this input.
     """
     if recipe.name == "module":
-        return _student_network(recipe, channels, classes, size)
+        return _custom_network(recipe, channels, classes, size)
     if recipe.name == "si100b":
         kernels, paddings = course_kernels(len(recipe.widths))
         return EmotionNet(
@@ -49,14 +49,14 @@ def build_network(recipe: NetworkRecipe, channels: int, classes: int, size: int)
     return ResNet(channels, classes, recipe)
 
 
-def _student_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
-    network = make_student_network(recipe.module, classes)
+def _custom_network(recipe: NetworkRecipe, channels: int, classes: int, size: int) -> nn.Module:
+    network = make_custom_network(recipe.module, classes)
     mean, std = (values * channels if len(values) == 1 else values for values in (recipe.mean, recipe.std))
     rescaled = Rescaled(network, mean, std).eval()
     try:
         with torch.no_grad():
             shape = list(rescaled(torch.zeros(2, channels, size, size)).shape)
-    except Exception as error:  # the student's own code runs here
+    except Exception as error:  # the user's own code runs here
         raise TrainingError(
             f"{recipe.module}: its network cannot take 2 pictures of {channels} x {size} x {size} ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""Weights that a student trained (`face_expression.pth`) -> a bundle.
+"""Weights that a user trained (`face_expression.pth`) -> a bundle.
 
 The course saves `model.state_dict()` alone: it says neither which network it belongs to nor what its outputs mean. The
 caller says so, and it is checked against the file before anything is made of it.
@@ -31,14 +31,14 @@ from mien_train.bundles.measured import cross_fitted_ece, fit_temperature, sessi
 from mien_train.bundles.to_onnx import DeployedNetwork, created_now, make_golden, to_onnx_checked
 from mien_train.data.packs import pack
 from mien_train.data.tensors import predict_logits
+from mien_train.networks.custom_network import CustomNetwork, CustomOptions, open_custom_network
 from mien_train.networks.emotion_net import COURSE_CROP
-from mien_train.networks.student_network import StudentNetwork, StudentOptions, open_student
 
 
 def export_weights(
     path: Path,
     out: Path,
-    told: StudentOptions,
+    told: CustomOptions,
     *,
     name: str = "",
     data_root: Path | None = None,
@@ -49,12 +49,12 @@ def export_weights(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Exported:
-    """Turn a student's weights into a bundle.
+    """Turn a user's weights into a bundle.
 
     Args:
         path: a state dict, as `torch.save(model.state_dict(), path)` writes it. It is never unpickled as an object.
         out: the `.onnx` file to write.
-        told: what is known of the weights: see `open_student`.
+        told: what is known of the weights: see `open_custom_network`.
         name: in the manifest; default: the file's.
         data_root: a labeled folder; its validation split fits the temperature and is measured. Without it the
             temperature is 1 and the manifest has no metrics.
@@ -67,40 +67,40 @@ def export_weights(
 
     Raises:
         OutputError: `out` is taken, or no bundle's name.
-        TrainingError: see `open_student`; the graph does not compute what the network does.
+        TrainingError: see `open_custom_network`; the graph does not compute what the network does.
         DatasetError: `data_root` has no validation split, or lacks one of the classes.
     """
     check_bundle_path(out, overwrite=overwrite)
     if data_root and not has_split(data_root, "validation"):
         raise DatasetError(f"{data_root}: no folder 'validation'; measuring needs validation/<class>/")
-    student = open_student(path, told, read_split(data_root, "validation").classes if data_root else ())
-    measured = _read_measured(data_root, student, progress) if data_root else None
-    manifest = _manifest(student, name or path.stem, created or created_now(), about_data, license)
+    custom = open_custom_network(path, told, read_split(data_root, "validation").classes if data_root else ())
+    measured = _read_measured(data_root, custom, progress) if data_root else None
+    manifest = _manifest(custom, name or path.stem, created or created_now(), about_data, license)
     temperature = 1.0
     if measured:
         progress.update("measuring", 0, 1)
-        temperature = fit_temperature(predict_logits(student.network, measured.images, "fp32").numpy(), measured.labels)
+        temperature = fit_temperature(predict_logits(custom.network, measured.images, "fp32").numpy(), measured.labels)
     progress.update("converting", 0, 1)
-    deployed = DeployedNetwork(student.network, len(student.classes), temperature)
-    graph = to_onnx_checked(deployed, student.input)
+    deployed = DeployedNetwork(custom.network, len(custom.classes), temperature)
+    graph = to_onnx_checked(deployed, custom.input)
     if measured:
         # What is measured is what ships: the converted graph, in the runtime that will run it.
         logits = session_logits(Session(Bundle(out, graph, manifest, None, sealed=False)), measured.images)
         calibration = Calibration(temperature=temperature, split="validation")
         metrics = tuple(_measure(logits, temperature, measured, command))
         manifest = manifest.model_copy(update={"calibration": calibration, "metrics": metrics})
-    written = write_bundle(out, graph, manifest, make_golden(deployed, student.input))
-    return Exported(written, {}, student.notes)
+    written = write_bundle(out, graph, manifest, make_golden(deployed, custom.input))
+    return Exported(written, {}, custom.notes)
 
 
-def _manifest(student: StudentNetwork, name: str, created: str, about_data: str, license: str) -> Manifest:
+def _manifest(custom: CustomNetwork, name: str, created: str, about_data: str, license: str) -> Manifest:
     return Manifest(
         name=name,
         created=created,
-        classes=student.classes,
-        input=student.input,
+        classes=custom.classes,
+        input=custom.input,
         crop=COURSE_CROP,
-        training=TrainingInfo(data=about_data, license=license, recipe=student.recipe),
+        training=TrainingInfo(data=about_data, license=license, recipe=custom.recipe),
     )
 
 
@@ -113,8 +113,8 @@ class _ValidationSplit:
     clean_rows: NDArray[np.int64] | None
 
 
-def _read_measured(root: Path, student: StudentNetwork, progress: Progress) -> _ValidationSplit:
-    classes, spec = student.classes, student.input
+def _read_measured(root: Path, custom: CustomNetwork, progress: Progress) -> _ValidationSplit:
+    classes, spec = custom.classes, custom.input
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         split = _only(read_split(root, "validation"), classes)

@@ -1,7 +1,7 @@
-"""A student's weights and code -> a network that mien can ask: what it takes, what it answers, how pictures are scaled.
+"""Somebody's weights and code -> a network that mien can ask: what it takes, what it answers, how pictures are scaled.
 
 Weights alone say neither their network nor their classes. The network is the course's, in the sizes of the weights, or
-what the student's own code makes. What is not told is guessed as the course has it, and noted.
+what the user's own code makes. What is not told is guessed as the course has it, and noted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mien.dataset import canonical
 from mien.errors import TrainingError
 from mien.model.manifest import InputSpec
+from mien_train.networks.custom_module import import_custom, make_custom_network, settings_of
 from mien_train.networks.emotion_net import (
     MODULE_HINT,
     SIDE,
@@ -28,10 +29,9 @@ from mien_train.networks.emotion_net import (
 )
 from mien_train.networks.modules import Rescaled
 from mien_train.networks.state_dict import load_checked, read_state_dict
-from mien_train.networks.student_module import import_student, make_student_network, settings_of
 
 NETWORKS = ("si100b",)
-"""Networks that need no code of the student's."""
+"""Networks that need no code of the user's."""
 
 SIDES = (
     20,
@@ -67,7 +67,7 @@ Color = Literal["rgb", "bgr", "gray"]
 
 
 @dataclass(frozen=True)
-class StudentOptions:
+class CustomOptions:
     """What is told about weights; the rest is guessed.
 
     Attributes:
@@ -90,7 +90,7 @@ class StudentOptions:
 
 
 @dataclass(frozen=True)
-class StudentNetwork:
+class CustomNetwork:
     """A network with its weights, ready for inference.
 
     Attributes:
@@ -119,7 +119,7 @@ class LogitsOfProbabilities(nn.Module):
         return self.network(x).clamp_min(1e-12).log()
 
 
-def open_student(path: Path, told: StudentOptions, data_classes: Sequence[str] = ()) -> StudentNetwork:
+def open_custom_network(path: Path, told: CustomOptions, data_classes: Sequence[str] = ()) -> CustomNetwork:
     """The network that `path` holds the weights of.
 
     Args:
@@ -139,7 +139,7 @@ def open_student(path: Path, told: StudentOptions, data_classes: Sequence[str] =
     classes = check_classes(told.classes or data_classes, path)
     guessed: list[str] = []
     if told.module:
-        network = make_student_network(told.module, len(classes))
+        network = make_custom_network(told.module, len(classes))
         load_checked(network, state, path, told.module)
         network.eval()
         recipe = {"module": told.module, "module_sha256": _digest(told.module)}
@@ -160,10 +160,10 @@ def open_student(path: Path, told: StudentOptions, data_classes: Sequence[str] =
     if told.module or rescaled.scaled:
         network = rescaled
     network = _checked_answers(path, network, spec, classes, notes)
-    return StudentNetwork(network, classes, spec, {**recipe, "mean": list(mean), "std": list(std)}, tuple(notes))
+    return CustomNetwork(network, classes, spec, {**recipe, "mean": list(mean), "std": list(std)}, tuple(notes))
 
 
-def student_recipe(path: Path, told: StudentOptions) -> dict[str, Any]:
+def custom_recipe(path: Path, told: CustomOptions) -> dict[str, Any]:
     """The parts of a training recipe that weights decide: network, size and color.
 
     Raises:
@@ -204,7 +204,7 @@ def check_classes(classes: Sequence[str], source: Path) -> tuple[str, ...]:
 
 
 def _input(
-    state: dict[str, Tensor], told: StudentOptions
+    state: dict[str, Tensor], told: CustomOptions
 ) -> tuple[InputSpec, tuple[float, ...], tuple[float, ...], list[str]]:
     """The input, mean and standard deviation of each channel, and what was guessed of them."""
     guess = _of_transform(told.module) if told.module else _Transform()
@@ -266,7 +266,7 @@ def _checked_answers(
 def _ask(path: Path, network: nn.Module, images: Tensor, spec: InputSpec, classes: int) -> Any:
     try:
         return network(images)
-    except Exception as error:  # the student's own code runs here
+    except Exception as error:  # the user's own code runs here
         fitting = [side for side in SIDES if _takes(network, spec.channels, side, classes)]
         hint = f"; it takes {' or '.join(f'{s} x {s}' for s in fitting[:3])}: give that size" if fitting else ""
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -280,13 +280,13 @@ def _ask(path: Path, network: nn.Module, images: Tensor, spec: InputSpec, classe
 def _takes(network: nn.Module, channels: int, side: int, classes: int) -> bool:
     try:
         return list(network(torch.zeros(2, channels, side, side)).shape) == [2, classes]
-    except Exception:  # whatever the student's code raises: this side is not the one
+    except Exception:  # whatever the user's code raises: this side is not the one
         return False
 
 
 @dataclass(frozen=True)
 class _Transform:
-    """What a `transform` of the student's code does to a picture, as far as it can be read."""
+    """What a `transform` of the user's code does to a picture, as far as it can be read."""
 
     found: bool = False
     size: tuple[int, int] | None = None
@@ -297,7 +297,7 @@ class _Transform:
 
 def _of_transform(module: str) -> _Transform:
     """Read `transforms.Compose([Resize(...), Grayscale(), ToTensor(), Normalize(...)])` by its parts' names."""
-    for transform in settings_of(import_student(module.rpartition(":")[0])):
+    for transform in settings_of(import_custom(module.rpartition(":")[0])):
         if isinstance(transform, dict):  # the course has one for training and one for evaluating
             transform = transform.get("evaluate")
         steps = {type(step).__name__: step for step in getattr(transform, "transforms", [])}
@@ -327,6 +327,6 @@ def _values(values: Sequence[float]) -> str:
 
 
 def _digest(module: str) -> str:
-    """sha256 of the student's file, so that a bundle says which code made its network; empty for a module's name."""
+    """sha256 of the user's file, so that a bundle says which code made its network; empty for a module's name."""
     path = Path(module.rpartition(":")[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

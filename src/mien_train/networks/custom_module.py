@@ -25,7 +25,7 @@ COUNTS = ("class", "num_out", "n_out", "output")
 """Words in the name of an argument that is the number of classes."""
 
 
-def make_student_network(address: str, classes: int) -> nn.Module:
+def make_custom_network(address: str, classes: int) -> nn.Module:
     """Import the named file or module, which runs it, and make its network.
 
     What is printed meanwhile goes to stderr.
@@ -45,13 +45,13 @@ def make_student_network(address: str, classes: int) -> nn.Module:
     where, _, name = address.rpartition(":")
     if not where or not name.isidentifier():
         raise TrainingError(f"{address}: expected {FORMS}")
-    module = import_student(where)
+    module = import_custom(where)
     if not hasattr(module, name):
         raise TrainingError(f"{where}: no {name!r} in it; found {', '.join(_candidates(module)) or 'no network'}")
     return _network(getattr(module, name), address, classes)
 
 
-def import_student(where: str) -> ModuleType:
+def import_custom(where: str) -> ModuleType:
     """Import a file (`my_net/classify.py`) or a module (`my_net.classify`), which runs it.
 
     A file in a package (a folder with `__init__.py`, or one that imports its neighbors with a dot) is imported as part
@@ -72,7 +72,7 @@ def import_student(where: str) -> ModuleType:
 
 
 def settings_of(module: ModuleType) -> list[Any]:
-    """The `transform`s that the student's files hold: in the module, or in modules imported from the same package."""
+    """The `transform`s that the user's files hold: in the module, or in modules imported from the same package."""
     package = module.__name__.split(".")[0]
     nearby = [m for name, m in list(sys.modules.items()) if name.split(".")[0] == package]
     return [t for m in (module, *nearby) if (t := getattr(m, "transform", None)) is not None]
@@ -178,7 +178,7 @@ def _arguments(make: Callable[..., Any], address: str, classes: int) -> dict[str
 
 @contextlib.contextmanager
 def _running(what: str) -> Generator[None]:
-    """The student's code runs inside; whatever it raises becomes an error that says where."""
+    """The user's code runs inside; whatever it raises becomes an error that says where."""
     try:
         yield
     except TrainingError:
@@ -188,7 +188,7 @@ def _running(what: str) -> Generator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """The student's line: the last one outside Python's and the libraries' own folders."""
+    """The user's line: the last one outside Python's and the libraries' own folders."""
     trace, place = error.__traceback__, ""
     while trace:
         file = trace.tb_frame.f_code.co_filename

@@ -101,7 +101,7 @@ def test_a_static_page_reads_as_python_does_sends_nothing_and_works_offline(brow
         assert_as_python(read_group(page), group)
         page.select_option("#answer", "fer2013")
         page.select_option("#prior", "0.5")
-        page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5 in", timeout=60_000)
+        page.wait_for_selector("#model >> text=answer fer2013, prior even, strength 0.5, in", timeout=60_000)
         assert_as_python(rows_kept(page), group, answer="fer2013", prior="even", prior_strength=0.5)
         assert "Nothing is sent" in page.inner_text("#mode-note")
 

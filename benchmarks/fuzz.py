@@ -145,7 +145,7 @@ def tables() -> Seeds:
 
 def recipes() -> Seeds:
     """Those that come with mien."""
-    from mien_train.recipe import bundled_recipes
+    from mien_train.recipes import bundled_recipes
 
     return [(f"{name}.toml", path.read_bytes()) for name, path in bundled_recipes().items()]
 

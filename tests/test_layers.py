@@ -38,6 +38,7 @@ cli
 __main__
 """
 TRAINING = """
+recipes
 recipe
 data
 networks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from mien.errors import TrainingError, reason
+from mien_train.recipes import bundled_recipes
 
 
 class _Part(BaseModel):
@@ -229,15 +229,6 @@ class Recipe(_Part):
         return start_size
 
 
-def bundled_recipes() -> dict[str, Path]:
-    """The recipes that mien brings along, by name: for a first try, for each bundled model, and for FER+'s classes.
-
-    `large-1` to `large-5` are the trainings, in their order, that led to the bundled model `large`.
-    """
-    folder = Path(str(resources.files("mien_train") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML; fields that are left out have their defaults.
 
@@ -245,7 +236,7 @@ def load_recipe(path: Path) -> Recipe:
     file itself wins; of a table such as `[augment]`, field by field.
 
     Args:
-        path: a file, or the name of a recipe that mien brings along: see `bundled_recipes`. A file of that name wins.
+        path: a file, or the name of a recipe that mien brings along (`mien_train.recipes`). A file of that name wins.
 
     Raises:
         TrainingError: no such file, not TOML, an unknown field (with the nearest known one), a value out of range, or

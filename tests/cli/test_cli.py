@@ -78,6 +78,13 @@ def test_a_picture_without_a_face_is_said_and_is_no_failure(run: Run, blank: Pat
     assert "1 picture, 0 faces" in err
 
 
+def test_where_nothing_can_be_read_no_table_begins(run: Run, tmp_path: Path):
+    (tmp_path / "text.jpg").write_text("not a picture")
+    code, out, err = run("predict", tmp_path / "text.jpg")
+    assert (code, out) == (2, "")
+    assert "text.jpg" in err
+
+
 def test_bytes_come_on_stdin(run: Run, astronaut: Path, monkeypatch: pytest.MonkeyPatch):
     class Stdin(io.TextIOWrapper):
         def isatty(self) -> bool:

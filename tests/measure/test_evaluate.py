@@ -359,6 +359,16 @@ def test_data_that_cannot_be_used_is_explained(tiny_bundle: Bundle, data: Path, 
     assert "both mean 'sad'" in run(data, "--model", tiny_bundle.path)[2]
 
 
+def test_what_is_undefined_is_called_so_and_a_remark_says_why(tiny_bundle: Bundle, tmp_path: Path, run: Run):
+    for label in ("happy", "sad"):
+        picture(tmp_path / f"two/validation/{label}/a.png", 250)
+    code, out, _ = run(tmp_path / "two", "--model", tiny_bundle.path)
+    assert code == 0
+    assert "Cohen's kappa        0.0000  Matthews undefined" in out
+    assert "all of one class: Matthews' correlation is undefined" in out
+    assert not re.search(r"\bnan\b", out)
+
+
 def test_damage_is_repeatable_and_leaves_the_original():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (60, 48, 3)).astype(np.uint8)
@@ -371,6 +381,12 @@ def test_damage_is_repeatable_and_leaves_the_original():
             assert (harmed != image).any()
     np.testing.assert_array_equal(image, before)
     assert corrupt(image[:1, :1], "occlusion", 5).shape == (1, 1, 3)
+
+
+def test_the_page_names_every_kind_of_damage():
+    page = (Path(__file__).parents[2] / "docs/measure/evaluate.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith("| `--corrupt` |"))
+    assert [kind for kind in CORRUPTIONS if kind not in row.lower()] == []
 
 
 def test_damage_is_measured(tiny_bundle: Bundle, data: Path):

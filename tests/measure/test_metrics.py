@@ -175,7 +175,9 @@ def test_what_is_undefined_is_said():
         "neutral was never predicted: its precision is undefined",
         "sad was never predicted: its precision is undefined",
         "sad has no sample: its recall is undefined",
+        "the labels or the answers are all of one class: Matthews' correlation is undefined",
     )
+    assert metrics.undefined(confusion[:1], ["happy"])[-1].endswith("is undefined and so is Cohen's kappa")
 
 
 def test_a_column_that_is_no_class_counts_as_an_error_only():

@@ -154,14 +154,17 @@ def test_every_format_has_the_same_columns_and_values(tmp_path):
 
 def test_parquet_types(tmp_path):
     schema = pytest.importorskip("pyarrow.parquet").read_schema(write(tmp_path / "out.parquet", FAILURE))
-    kinds = {name: str(schema.field(name).type) for name in ("source", "frame", "face", "x1", "p_happy", "error")}
+    kinds = {
+        name: str(schema.field(name).type) for name in ("source", "frame", "face", "x1", "p_happy", "unsure", "note")
+    }
     assert kinds == {
         "source": "string",
         "frame": "int64",
         "face": "int64",
         "x1": "double",
         "p_happy": "double",
-        "error": "string",
+        "unsure": "int64",
+        "note": "string",
     }
 
 

@@ -10,7 +10,8 @@ from mien.errors import TrainingError
 
 pytest.importorskip("torch")
 
-from mien_train.recipe import bundled_recipes, load_recipe
+from mien_train.recipe import load_recipe, parse_recipe
+from mien_train.recipes import bundled_recipes
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +20,15 @@ def test_recipes_are_found_by_name():
     assert {"default", "ferplus", "quick"} <= bundled_recipes().keys()
     for name, path in bundled_recipes().items():
         assert load_recipe(Path(name)) == load_recipe(path)
+
+
+def test_the_help_names_them_all_and_what_is_trained_without_one(mien):
+    code, out, _ = mien("train", "--help")
+    shown = " ".join(out.replace("\u2502", " ").split())
+    assert code == 0
+    assert ", ".join(bundled_recipes()) in shown
+    assert "network of large-1" in shown
+    assert parse_recipe({}, "none").network == load_recipe(Path("large-1")).network
 
 
 def test_a_file_of_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from mien.output.rows import Row
 from mien.web import site
 
 WEB = Path(site.__file__).parent
@@ -33,6 +36,15 @@ def test_the_pages_own_policy_is_the_servers():
     html = (WEB / "index.html").read_text(encoding="utf-8")
     (own,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
     assert site.HEADERS["Content-Security-Policy"] == f"{own}; frame-ancestors 'none'"
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+def test_a_row_of_the_page_has_the_fields_of_pythons():
+    check = Path(__file__).with_name("row_check.mjs")
+    done = subprocess.run(["node", str(check)], capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) == set(Row.__annotations__)
+    typed = (WEB / "types.js").read_text(encoding="utf-8").split("@typedef {object} Row")[1].split("@typedef")[0]
+    assert set(re.findall(r"@property \{.*?\} \[?(\w+)", typed)) == set(Row.__annotations__)
 
 
 def test_without_the_runtime_the_device_mode_is_not_offered(monkeypatch: pytest.MonkeyPatch, mien, tmp_path: Path):

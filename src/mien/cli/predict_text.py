@@ -41,10 +41,7 @@ class Table:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.width = min(max(max(len(i.source) for i in items), len("picture")), NAME_WIDTH)
-        say(
-            f"{'picture':{self.width}}  face  expression         next               disagree  box x1 y1 x2 y2",
-            bold=True,
-        )
+        self._begun = False
 
     def close(self, error: BaseException | None = None) -> None:
         """All is printed."""
@@ -55,6 +52,7 @@ class Table:
 
         if isinstance(result, Failure):
             return
+        self._begin()
         frame = result.frame
         name = frame.source if frame.time_s is None else f"{frame.source} @{frame.time_s:.2f}s"
         name = printable(name)
@@ -63,6 +61,15 @@ class Table:
             say(f"{name:{self.width}}     -  no face found")
         for index, reading in enumerate(result.readings):
             say(f"{name if index == 0 else '':{self.width}}  {index + 1:4}  {_describe(reading)}")
+
+    def _begin(self) -> None:
+        """Print the header above the first line; where nothing can be read, there is no table."""
+        if not self._begun:
+            self._begun = True
+            say(
+                f"{'picture':{self.width}}  face  expression         next               disagree  box x1 y1 x2 y2",
+                bold=True,
+            )
 
 
 def _describe(reading: Reading) -> str:

@@ -1,4 +1,4 @@
-"""Damage that pictures meet on their way: eight kinds, five strengths each, repeatable.
+"""Damage that pictures meet on their way: several kinds, five strengths each, repeatable.
 
 The kinds and the five strengths follow ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261). The values are our
 own, for faces that fill the picture. Lengths are shares of its shorter side, so that a photo and a 48-pixel crop suffer
@@ -91,4 +91,4 @@ CORRUPTIONS: dict[str, Kind] = {
     "low resolution": _low_resolution,
     "rotation": _rotation,
 }
-"""Name -> what it does; the order is that of the report."""
+"""Name -> what it does; the order is that of the report. Append a new one: the position seeds its randomness."""

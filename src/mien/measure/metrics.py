@@ -100,7 +100,7 @@ def matthews(confusion: Confusion) -> Values:
 
 
 def undefined(confusion: Confusion, classes: Sequence[str]) -> tuple[str, ...]:
-    """A sentence for each class whose precision or recall is NaN."""
+    """A sentence for each class whose precision or recall is NaN, and for each measure of agreement that is."""
     never_predicted, absent = np.isnan(precision(confusion)), np.isnan(recall(confusion))
     lines = [
         f"{c} was never predicted: its precision is undefined"
@@ -108,6 +108,9 @@ def undefined(confusion: Confusion, classes: Sequence[str]) -> tuple[str, ...]:
         if is_so
     ]
     lines += [f"{c} has no sample: its recall is undefined" for c, is_so in zip(classes, absent, strict=True) if is_so]
+    if confusion.sum() and np.isnan(matthews(confusion)):
+        also = " and so is Cohen's kappa" if np.isnan(cohen_kappa(confusion)) else ""
+        lines.append(f"the labels or the answers are all of one class: Matthews' correlation is undefined{also}")
     return tuple(lines)
 
 

@@ -36,7 +36,7 @@ def arrow_schema(classes: Sequence[str]) -> Any:
     arrow = pyarrow()
     kinds = dict.fromkeys(columns(classes), arrow.float64())
     kinds |= {name: arrow.string() for name in ("source", "detector", "label", "error", "answer", "note")}
-    kinds |= {name: arrow.int64() for name in ("frame", "face", "track")}
+    kinds |= {name: arrow.int64() for name in ("frame", "face", "track", "unsure")}
     return arrow.schema(list(kinds.items()))
 
 

@@ -11,8 +11,8 @@ from mien.measure.compare import Comparison
 from mien.measure.evaluate import Evaluation
 from mien.measure.metrics import Truth
 from mien.report import charts
-from mien.report.comparison_text import NO_FACE, class_rows, p_text, plain, remarks, signed, totals, verdict
-from mien.report.evaluation_text import data_name, interval, percent
+from mien.report.comparison_text import NO_FACE, class_rows, p_text, remarks, signed, totals, verdict
+from mien.report.evaluation_text import data_name, interval, percent, plain
 from mien.report.html import KeyFigures, fill, to_page, typeset
 from mien.report.thumbnails import face_url
 

@@ -12,7 +12,7 @@ from mien.measure.evaluate import Evaluation
 from mien.measure.intervals import LEVEL, Estimate
 from mien.measure.scores import ClassScores
 from mien.measure.significance import SIGNIFICANCE, ClassDifference
-from mien.report.evaluation_text import data_name, interval, percent
+from mien.report.evaluation_text import data_name, interval, percent, plain
 
 SCHEMA_VERSION = 1
 """Fields may be added within a version; any other change raises it."""
@@ -107,13 +107,6 @@ def signed(value: float) -> str:
     """A difference of shares in points: `+1.84`, or `undefined`."""
     # Rounded first, and 0 added, so that a tiny negative number is not shown as -0.00.
     return "undefined" if math.isnan(value) else f"{round(100 * value, 2) + 0.0:+.2f}"
-
-
-def plain(value: float, *, sign: bool = False) -> str:
-    """Four places, or `undefined`."""
-    if math.isnan(value):
-        return "undefined"
-    return f"{round(value, 4) + 0.0:+.4f}" if sign else f"{value:.4f}"
 
 
 def p_text(p: float) -> str:

@@ -152,6 +152,13 @@ def percent(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.2%}"
 
 
+def plain(value: float, *, sign: bool = False) -> str:
+    """Four places, or `undefined`."""
+    if math.isnan(value):
+        return "undefined"
+    return f"{round(value, 4) + 0.0:+.4f}" if sign else f"{value:.4f}"
+
+
 def interval(estimate: Estimate) -> str:
     """`[12.3, 45.6]`, in percent; nothing when there is none."""
     return "" if math.isnan(estimate.low) else f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
@@ -185,10 +192,10 @@ def _totals(scores: Scores) -> Iterator[str]:
     )
     yield f"balanced accuracy {percent(scores.macro_recall.value):>9} {interval(scores.macro_recall)}  (mean recall)"
     yield f"top 2             {percent(scores.top_2):>9}"
-    yield f"Cohen's kappa     {scores.cohen_kappa.value:9.4f}  Matthews {scores.matthews.value:.4f}"
+    yield f"Cohen's kappa     {plain(scores.cohen_kappa.value):>9}  Matthews {plain(scores.matthews.value)}"
     yield (
-        f"calibration error {percent(scores.calibration_error):>9}  log loss {scores.log_loss:.4f}, "
-        f"Brier {scores.brier:.4f}"
+        f"calibration error {percent(scores.calibration_error):>9}  log loss {plain(scores.log_loss)}, "
+        f"Brier {plain(scores.brier)}"
     )
 
 

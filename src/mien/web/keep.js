@@ -14,7 +14,7 @@ function cell(value) {
 }
 
 /**
- * The columns and order of `mien predict --out faces.csv` (docs/output.md), RFC 4180.
+ * The columns and order of `mien predict --out faces.csv` (docs/reference/output.md), RFC 4180.
  * @param {(Row | {source: string, frame: number, error: string})[]} rows
  * @param {string[]} classes
  */

@@ -21,6 +21,7 @@
  * @property {string | null} [answer]
  * @property {number} [disagreement]  0..1
  * @property {number} [unsure]  1 where the likeliest class has less than half
+ * @property {string | null} [note]  what to know of the picture; null on the device, where a browser decodes it
  *
  * @typedef {object} Model
  * @property {string} name

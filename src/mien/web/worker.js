@@ -142,7 +142,7 @@ const rounded = (/** @type {number} */ value, /** @type {number} */ digits) => N
  * @param {number[]} shares
  * @param {string} name
  */
-function rowOf(face, index, { name: answer, classes }, shares, name) {
+export function rowOf(face, index, { name: answer, classes }, shares, name) {
   const best = shares.indexOf(Math.max(...shares));
   return {
     source: name, frame: 0, time_s: null, face: index, track: null,
@@ -150,6 +150,6 @@ function rowOf(face, index, { name: answer, classes }, shares, name) {
     landmarks_xy: face.landmarks.map((point) => point.map((value) => rounded(value, 2))),
     label: classes[best], confidence: rounded(shares[best], 6),
     probabilities: Object.fromEntries(classes.map((/** @type {string} */ label, /** @type {number} */ i) => [label, rounded(shares[i], 6)])), error: null,
-    answer, disagreement: rounded(disagreement(shares), 6), unsure: Number(shares[best] < 0.5),
+    answer, disagreement: rounded(disagreement(shares), 6), unsure: Number(shares[best] < 0.5), note: null,
   };
 }

@@ -17,6 +17,7 @@ from mien.cli.weight_options import WeightOptions
 from mien.errors import DatasetError
 from mien_train.cli.export import custom_options
 from mien_train.cli.extras import named_extra
+from mien_train.recipes import bundled_recipes
 
 if TYPE_CHECKING:
     from mien_train.run.folder import Epoch
@@ -35,7 +36,8 @@ class TrainingOptions:
         Path | None,
         typer.Option(
             "--recipe",
-            help="quick, default, ferplus, a TOML file, or a run's folder for its recipe.",
+            help=f"{', '.join(bundled_recipes())}, a TOML file, or a run's folder for its recipe. "
+            "Without it: the network of large-1, with one output.",
         ),
     ] = None
     initial: Annotated[

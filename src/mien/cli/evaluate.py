@@ -67,7 +67,10 @@ class MeasureOptions:
     by: Annotated[str, typer.Option(help="Measure each value of this CSV column separately, too.")] = ""
     tta: Annotated[Tta | None, typer.Option(help="flip: average each face with its mirror image.")] = None
     corrupt: Annotated[
-        bool, typer.Option("--corrupt", help="Measure under damage too: each kind at five strengths, each as long as without.")
+        bool,
+        typer.Option(
+            "--corrupt", help="Measure under damage too: each kind at five strengths, each as long as without."
+        ),
     ] = False
 
 

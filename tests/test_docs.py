@@ -37,6 +37,15 @@ PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 RUNNABLE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_what_pages_import_from_mien_is_there(page: Path):
+    """In blocks that do not run here too (`py`): they need a cluster, an object store or another package."""
+    blocks = re.findall(r"```py\w*\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for line in "\n".join(blocks).splitlines():
+        if re.match(r"\s*(?:from|import) mien", line) and not line.rstrip().endswith("("):
+            exec(line.strip(), {})
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory, astronaut: Path) -> Path:
     """A folder that holds what the pages speak of: a photo, a video, a small data set, a model."""

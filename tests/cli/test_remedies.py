@@ -21,7 +21,7 @@ def raised_texts(path: Path) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         name = getattr(getattr(node, "func", None), "id", "") if isinstance(node, ast.Call) else ""
-        if name.endswith(("Error", "Mismatch", "_Wrong")):
+        if name.endswith(("Error", "Mismatch", "_Wrong", "Problem")):
             texts = (p for p in ast.walk(node) if isinstance(p, ast.Constant) and isinstance(p.value, str))
             found += [(text.lineno, str(text.value)) for text in texts]
     return found
@@ -32,6 +32,15 @@ def test_no_error_of_the_library_names_an_option(path: Path):
     texts = raised_texts(path)
     # `docker run --device` is another program's.
     assert [text for text in texts if re.search(r"(?<!docker run )--[a-z]", text[1])] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src/mien/serve").glob("*.py")), ids=lambda p: p.name)
+def test_no_answer_of_the_server_names_an_option(path: Path):
+    """Its client is not who started it. Docstrings are for developers, and `mien predict --json` names a command."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docs)
+    assert [t for t in texts if isinstance(t, str) and re.search(r"--[a-z]", re.sub("`[^`]+`", "", t))] == []
 
 
 def test_every_remedy_is_an_option_of_a_command():

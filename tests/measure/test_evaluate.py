@@ -383,6 +383,17 @@ def test_damage_is_repeatable_and_leaves_the_original():
     assert corrupt(image[:1, :1], "occlusion", 5).shape == (1, 1, 3)
 
 
+def test_the_page_names_every_field_of_the_json(tiny_bundle: Bundle, data: Path):
+    page = (Path(__file__).parents[2] / "docs/measure/evaluate.md").read_text(encoding="utf-8")
+    table = page.split("## The JSON")[1].split("## In Python")[0]
+    document = json.loads(to_json(evaluate(tiny_bundle, open_dataset(data, "validation"))))
+    parts = [f"{name}.{key}" for name in ("model", "data", "options", "course") for key in document[name]]
+    whole = [
+        name for name in document if name not in ("schema", "schema_version", "model", "data", "options", "course")
+    ]
+    assert [name for name in [*whole, *parts, *document["scores"]] if name not in table] == []
+
+
 def test_the_page_names_every_kind_of_damage():
     page = (Path(__file__).parents[2] / "docs/measure/evaluate.md").read_text(encoding="utf-8")
     (row,) = (line for line in page.splitlines() if line.startswith("| `--corrupt` |"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mien.errors import BundleError
-from mien.model import verify_apart
+from mien.model import verify_in_process
 from mien.model.bundle import Bundle, write_bundle
 from mien.registry import check_candidate
 from tests.models import endless_onnx, tiny_golden, tiny_manifest
@@ -20,7 +20,7 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    monkeypatch.setattr(verify_apart, "TIME_S", 1.0)
+    monkeypatch.setattr(verify_in_process, "TIME_S", 1.0)
     return write_bundle(tmp_path / "endless.onnx", endless_onnx(), tiny_manifest(created="endless"), tiny_golden())
 
 

@@ -59,7 +59,7 @@ def human_lines(human: HumanScale) -> list[str]:
     return [
         f"agrees with one person {percent(human.model.value)} {interval(human.model)}: {human.worth}",
         f"people agree with one person: {people}; ceiling {percent(human.ceiling.value)} {interval(human.ceiling)}",
-        f"cross-entropy to the votes {model.value:.3f} [{model.low:.3f}, {model.high:.3f}]; nine people's to the tenth "
+        f"cross-entropy to the votes {model.value:.3f} [{model.low:.3f}, {model.high:.3f}]; nine people's, smoothed, "
         f"{nine.value:.3f} [{nine.low:.3f}, {nine.high:.3f}]",
         f"majority of the votes: strict {percent(human.strict.value)} {interval(human.strict)} of {human.strict_count},"
         f" untied {percent(human.untied.value)} {interval(human.untied)} of {human.untied_count}",

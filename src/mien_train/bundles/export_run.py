@@ -24,7 +24,7 @@ from mien_train.recipe import Recipe
 from mien_train.run.finished_run import FinishedRun, open_run
 
 CASCADE_CROPS = 300
-"""Training crops that calibrate the cascade's margin, at most. It takes four times as long for a crop as the default
+"""Training crops that calibrate the margin of `haar`, at most. It takes four times as long for a crop as the default
 detector, and its boxes come in steps of 30 %. Four sets of 300 gave margins of 1.049 to 1.061, 1,200 gave 1.055."""
 
 

@@ -9,6 +9,7 @@ import heapq
 import multiprocessing
 import re
 import resource
+import select
 import selectors
 import socket
 import time
@@ -58,10 +59,16 @@ class _Connection:
     def send(self, request: bytes, due: float) -> None:
         self.due, self.received = due, b""
         try:
+            if self.closed():
+                raise ConnectionResetError
             self.socket.sendall(request)
         except OSError:  # closed meanwhile, as servers do with idle connections
             self.connect()
             self.socket.sendall(request)
+
+    def closed(self) -> bool:
+        """Whether the server has ended this connection while it had nothing to do."""
+        return bool(select.select([self.socket], [], [], 0)[0])  # an answer is read whole, so only the end can be there
 
     def receive(self) -> int | None:
         """The status when the whole answer is there; 0 if the connection ended before."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mien.serve.http import KEEP_ALIVE_S
 from tests.serve.conftest import Running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -48,6 +49,12 @@ def test_nginx_passes_pictures_through(start_server: Callable[..., Running], por
         finally:
             process.terminate()
             process.wait(10)
+
+
+def test_the_server_keeps_connections_longer_than_nginx_does():
+    """Otherwise nginx may send a request over a connection that the server is just closing."""
+    assert "keepalive_timeout" not in (DEPLOY / "nginx.conf").read_text()  # so nginx keeps them for its 60 s
+    assert KEEP_ALIVE_S > 60
 
 
 def _wait_for(port: int) -> None:

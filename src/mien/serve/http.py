@@ -17,6 +17,10 @@ ADMIN_CONNECTIONS = 64
 GRACE_S = 30
 """Requests in flight may take so long to finish once the server stops."""
 
+KEEP_ALIVE_S = 75
+"""A connection without a request is kept so long. nginx keeps its own for 60 s: were ours closed first, a request that
+it sends at that moment would be lost, and a POST is not sent again."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server, whose signals are handled elsewhere: `ready` has to turn 503 first."""
@@ -45,6 +49,7 @@ def _server(app: ASGIApp, most: int) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         backlog=1024,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     return _Server(config)

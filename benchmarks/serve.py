@@ -16,6 +16,7 @@ import json
 import os
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -230,7 +231,7 @@ def latency(asked: argparse.Namespace) -> None:
     body, _ = pictures()
     server = start("default")
     for _ in range(ROUNDS):
-        rate = capacity(server, body, asked.seconds / 2)
+        rate = statistics.median(capacity(server, body, asked.seconds / 2) for _ in range(3))
         before = wait_share(server)
         calm = load(server, body, asked.seconds, connections=16, rate=0.8 * rate)
         after = wait_share(server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import logging
+import signal
 import socket
 import socketserver
 import struct
@@ -743,7 +744,11 @@ def test_ctrl_c_ends_what_is_live_and_keeps_what_was_read(
         threading.Event().wait(5)  # longer than the interrupt takes to arrive
 
     monkeypatch.setattr(cameras.Camera, "shots", shots)
-    code, _, err = mien("predict", "camera:0", "--detector", "whole", "--out", tmp_path / "a.csv")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test before may have left its own
+    try:
+        code, _, err = mien("predict", "camera:0", "--detector", "whole", "--out", tmp_path / "a.csv")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 0, err
     assert "stopped" in err
     assert "1 picture, 1 face; answer people; rows in" in err

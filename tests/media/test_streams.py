@@ -681,7 +681,7 @@ def test_leaving_off_ends_the_thread_even_in_a_wait():
     newest = FrameThread(iter(feed), stop=feed.stop)
     assert newest.take(5.0)
     newest.close()
-    assert "read newest" not in {t.name for t in threading.enumerate()}
+    assert "read frames" not in {t.name for t in threading.enumerate()}
 
 
 def test_in_a_batch_what_comes_too_fast_is_left_out_and_said_so(
@@ -692,7 +692,7 @@ def test_in_a_batch_what_comes_too_fast_is_left_out_and_said_so(
     with caplog.at_level(logging.WARNING, "mien"):
         items = open_sources(["camera:0"])
         first = next(items)
-        while "read newest" in {t.name for t in threading.enumerate()}:
+        while "read frames" in {t.name for t in threading.enumerate()}:
             time.sleep(0.001)
         found = [first, *items]
     assert isinstance(found[-1], Failure)

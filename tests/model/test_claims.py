@@ -11,11 +11,12 @@ import pytest
 
 from mien.errors import BundleError, BundleMismatch, ManifestError
 from mien.model import onnxfile
-from mien.model.bundle import load_bundle
+from mien.model.bundle import load_bundle, write_bundle
 from mien.model.manifest import parse_manifest
 from mien.model.session import Session
 from mien.model.verify import verify_bundle
 from mien.model.verify_in_process import verify_apart
+from tests.models import endless_onnx, tiny_golden, tiny_manifest
 
 onnx: Any = pytest.importorskip("onnx")
 
@@ -100,36 +101,10 @@ def test_damage_in_the_entry_of_the_seal_is_noticed(tmp_path: Path):
             load_bundle(tmp_path / "altered.onnx")
 
 
-def endless(folder: Path) -> Path:
-    """A model whose graph counts to 2 ** 62."""
-    from onnx import TensorProto, helper
-
-    path = model(folder)
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["was"], ["is"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("was", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("is", TensorProto.FLOAT, None),
-        ],
-    )
-    made = onnx.load(path)
-    made.graph.node[1].output[0] = "once"
-    made.graph.node.append(helper.make_node("Loop", ["often", "true", "once"], ["y"], body=body))
-    made.graph.initializer.append(helper.make_tensor("often", TensorProto.INT64, [], [2**62]))
-    made.graph.initializer.append(helper.make_tensor("true", TensorProto.BOOL, [], [True]))
-    onnx.save(made, path)
-    return path
-
-
 def test_a_graph_without_end_is_a_sentence(tmp_path: Path):
+    bundle = write_bundle(tmp_path / "endless.onnx", endless_onnx(), tiny_manifest(), tiny_golden())
     with pytest.raises(BundleError, match="does not end within 4 s"):
-        verify_apart(load_bundle(endless(tmp_path)), time_s=4)
+        verify_apart(bundle, time_s=4)
 
 
 def test_a_bundle_that_is_whole_passes_in_a_process_of_its_own():
